@@ -1,0 +1,144 @@
+"""What can go wrong, as one tree.
+
+    BeamPredictError
+    ├── ConfigurationError          the request cannot work; told before any input costs anything
+    │   ├── ModelError              the model is missing, unreadable, or lacks what was asked of it
+    │   └── UsageError              flags that cannot be understood
+    ├── ContractError               a predictor broke the protocol; the job stops
+    └── ItemError                   one input has no prediction; it becomes that input's dead letter
+        ├── ParseError              [parse]    a list's line or a message that names no file
+        ├── ListError               [list]     a glob or a list that gives no names
+        ├── ReadError               [read]     the file cannot be had
+        │   ├── FileMissing
+        │   ├── NotAFile                       a folder, a device, a pipe
+        │   ├── EmptyFile
+        │   ├── FileTooLarge                   above --max_file_bytes
+        │   ├── AccessDenied
+        │   ├── UnsupportedLocation            no such file system
+        │   └── StorageUnavailable             may work later: retryable
+        ├── DecodeError             [decode]   the model cannot decode the file
+        └── PredictionError         [predict]  the model refuses this item
+            └── ModelUnavailable               may work later: retryable
+
+The word in brackets is the stage that a dead letter names.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Stage = Literal["parse", "list", "read", "decode", "predict", "write"]
+
+
+class BeamPredictError(Exception):
+    """The root of every error that this project raises on purpose."""
+
+
+class ConfigurationError(BeamPredictError):
+    """The request cannot work as given; the message names the value and the remedy."""
+
+
+class ModelError(ConfigurationError):
+    """The model is missing, unreadable, or lacks what was asked of it."""
+
+
+class UsageError(ConfigurationError):
+    """The command line cannot be understood.
+
+    Attributes:
+        problems: One message for each thing that is wrong.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ContractError(BeamPredictError):
+    """A predictor broke its protocol, so that no outcome of its batch can be trusted."""
+
+
+class ItemError(BeamPredictError):
+    """One input has no prediction; the class is the `error` of its dead letter, the text its `message`."""
+
+    stage: ClassVar[Stage]
+    retryable: ClassVar[bool] = False
+
+
+class ParseError(ItemError):
+    """A list's line or a message names no file.
+
+    Attributes:
+        payload: The line or the message, as text.
+    """
+
+    stage = "parse"
+
+    def __init__(self, message: str, payload: str) -> None:
+        super().__init__(message)
+        self.payload = payload
+
+
+class ListError(ItemError):
+    """A glob or a list gives no names."""
+
+    stage = "list"
+
+
+class ReadError(ItemError):
+    """The file cannot be had."""
+
+    stage = "read"
+
+
+class FileMissing(ReadError):
+    """There is no file of that name (or of that generation of it)."""
+
+
+class NotAFile(ReadError):
+    """The name is that of a folder, a device or a pipe."""
+
+
+class EmptyFile(ReadError):
+    """The file has 0 bytes."""
+
+
+class FileTooLarge(ReadError):
+    """The file is larger than is allowed."""
+
+
+class AccessDenied(ReadError):
+    """The file is there, but may not be read."""
+
+
+class UnsupportedLocation(ReadError):
+    """No file system is known for the name."""
+
+
+class StorageUnavailable(ReadError):
+    """The storage did not answer as it should; a later try may succeed."""
+
+    retryable = True
+
+
+class DecodeError(ItemError):
+    """The model cannot decode the file's bytes."""
+
+    stage = "decode"
+
+
+class PredictionError(ItemError):
+    """The model refuses this item."""
+
+    stage = "predict"
+
+
+class ModelUnavailable(PredictionError):
+    """What the model runs on failed; a later try may succeed."""
+
+    retryable = True
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Tell whether the same input may succeed when it is tried again, unchanged."""
+    return isinstance(error, ItemError) and error.retryable
