@@ -1,0 +1,1 @@
+"""Models behind one interface, `base.Predictor`; nothing here imports Beam."""

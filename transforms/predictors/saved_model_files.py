@@ -1,0 +1,162 @@
+"""Reading what a SavedModel says of itself, without TensorFlow.
+
+A SavedModel's folder holds `saved_model.pb`, whose protocol buffers list the signatures. Only the few fields
+that are needed are declared here, so that the launching machine checks a model in milliseconds; unknown
+fields are skipped by the parser. Source of the field numbers: `saved_model.proto`, `meta_graph.proto`,
+`tensor_shape.proto` and `types.proto` in TensorFlow's `core/protobuf` and `core/framework`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from transforms import storage
+from transforms.errors import ModelError, ReadError
+from transforms.predictors.base import Signature, TensorSpec
+
+SERVING_TAG = "serve"
+MAX_SAVED_MODEL_BYTES = 2 << 30  # protocol buffers are at most 2 GiB
+
+_DTYPES = {
+    1: "float32",
+    2: "float64",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    7: "string",
+    8: "complex64",
+    9: "int64",
+    10: "bool",
+    14: "bfloat16",
+    17: "uint16",
+    18: "complex128",
+    19: "float16",
+    22: "uint32",
+    23: "uint64",
+}
+"""NumPy's names by the numbers of TensorFlow's `DataType`."""
+
+_INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+
+# message -> field -> (number, type, is it repeated); a type that starts with a dot is a message's.
+_MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "SavedModel": {"meta_graphs": (2, ".MetaGraph", True)},
+    "MetaGraph": {"info": (1, ".Info", False), "signatures": (5, ".NamedSignature", True)},
+    "Info": {"tags": (4, "string", True)},
+    "NamedSignature": {"key": (1, "string", False), "value": (2, ".Signature", False)},
+    "Signature": {"inputs": (1, ".NamedTensor", True), "outputs": (2, ".NamedTensor", True)},
+    "NamedTensor": {"key": (1, "string", False), "value": (2, ".Tensor", False)},
+    "Tensor": {"dtype": (2, "int32", False), "shape": (3, ".Shape", False)},
+    "Shape": {"dims": (2, ".Dim", True), "unknown_rank": (3, "bool", False)},
+    "Dim": {"size": (1, "int64", False)},
+}
+
+
+def read_signatures(model: str) -> dict[str, Signature]:
+    """Read the signatures of a SavedModel.
+
+    Args:
+        model: Its folder, local or on any file system that the project reads.
+
+    Returns:
+        The signatures by name, sorted.
+
+    Raises:
+        ModelError: There is no such folder, it is not a SavedModel, or it cannot be served.
+    """
+    saved_model = _message_class("SavedModel")()
+    try:
+        saved_model.ParseFromString(_read(model, "saved_model.pb"))
+    except message.DecodeError as error:
+        raise ModelError(
+            f"--model {model}: saved_model.pb is damaged ({error}); export the model again"
+        ) from error
+    graphs = [graph for graph in saved_model.meta_graphs if SERVING_TAG in graph.info.tags]
+    if not graphs:
+        tags = sorted({tag for graph in saved_model.meta_graphs for tag in graph.info.tags})
+        raise ModelError(f"--model {model}: no graph is tagged {SERVING_TAG!r}; it has the tags {tags}")
+    return {
+        entry.key: _signature(entry.key, entry.value)
+        for entry in sorted(graphs[0].signatures, key=lambda entry: str(entry.key))
+        if entry.key not in _INTERNAL_SIGNATURES
+    }
+
+
+def fingerprint(model: str) -> str:
+    """Tell one SavedModel from another by its content: 16 hexadecimal digits.
+
+    The large files of weights are not read: `variables.index` holds a checksum of every tensor in them.
+    Models that were exported twice have different fingerprints; a copied one keeps its own.
+
+    Raises:
+        ModelError: As for `read_signatures`.
+    """
+    digest = hashlib.blake2b(_read(model, "saved_model.pb"), digest_size=8)
+    index = storage.join(model, "variables/variables.index")
+    if storage.exists(index):
+        digest.update(storage.read(index, MAX_SAVED_MODEL_BYTES))
+    return digest.hexdigest()
+
+
+def _read(model: str, name: str) -> bytes:
+    try:
+        return storage.read(storage.join(model, name), MAX_SAVED_MODEL_BYTES)
+    except ReadError as error:
+        raise ModelError(
+            f"--model {model} is not a SavedModel: {error}; give the folder that holds saved_model.pb, "
+            "as tf.saved_model.save() or model.export() wrote it"
+        ) from error
+
+
+def _signature(name: str, definition: Any) -> Signature:
+    return Signature(name, _specs(definition.inputs), _specs(definition.outputs))
+
+
+def _specs(tensors: Any) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(entry.key, _dtype(entry.value.dtype), _shape(entry.value.shape))
+        for entry in sorted(tensors, key=lambda entry: str(entry.key))
+    )
+
+
+def _dtype(number: int) -> str:
+    return _DTYPES.get(number, f"dtype-{number}")
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    if shape.unknown_rank:
+        return None
+    return tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dims)
+
+
+@functools.cache
+def _message_class(name: str) -> Any:
+    """Build the class of one of `_MESSAGES`, in a pool of its own: TensorFlow may register its own later."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="saved_model_subset.proto", package="beam_predict", syntax="proto3"
+    )
+    for message_name, fields in _MESSAGES.items():
+        declared = file.message_type.add(name=message_name)
+        for field_name, (number, kind, repeated) in fields.items():
+            _declare(declared, field_name, number, kind, repeated)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"beam_predict.{name}"))
+
+
+def _declare(
+    declared: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str, repeated: bool
+) -> None:
+    proto = descriptor_pb2.FieldDescriptorProto
+    field = declared.field.add(name=name, number=number)
+    field.label = proto.LABEL_REPEATED if repeated else proto.LABEL_OPTIONAL
+    if kind.startswith("."):
+        field.type = proto.TYPE_MESSAGE
+        field.type_name = f".beam_predict{kind}"
+    else:
+        field.type = proto.Type.Value(f"TYPE_{kind.upper()}")

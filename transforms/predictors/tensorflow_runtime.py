@@ -1,0 +1,80 @@
+"""TensorFlow, imported without the noise that it makes, and its errors in a user's words."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from transforms.errors import DecodeError, FileMissing, ItemError, ModelUnavailable, PredictionError
+
+_IMPORTING = threading.Lock()
+_NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IW]\d{4} )")
+
+_READS_FILE = re.compile(r"node [^}]*ReadFile")
+_DECODES = re.compile(r"node [^}]*[Dd]ecode")
+_INNER_NAMES = re.compile(r"\{\{[^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\]")
+_BOILERPLATE = re.compile(
+    r"Graph execution error|Detected at node|<stack traces|File \"|\d+ (successful|derived)"
+)
+_NUMBERED = re.compile(r"^\(\d+\) [A-Z_]+:\s*")
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow, which takes seconds the first time, and return it."""
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach us as exceptions
+        with _IMPORTING, _standard_error_without(_NOISE):
+            importlib.import_module("tensorflow")
+    return sys.modules["tensorflow"]
+
+
+def item_error(error: Exception) -> ItemError:
+    """Tell from what TensorFlow raised for one item what is wrong with that item.
+
+    The failing node's name, which TensorFlow's messages hold, tells reading, decoding and predicting apart.
+    """
+    errors = import_tensorflow().errors
+    text = summarize(error)
+    if isinstance(error, (errors.AbortedError, errors.ResourceExhaustedError, errors.UnavailableError)):
+        return ModelUnavailable(text)
+    if isinstance(error, errors.NotFoundError) and _READS_FILE.search(str(error)):
+        return FileMissing(text)
+    if _DECODES.search(str(error)):
+        return DecodeError(text)
+    return PredictionError(text)
+
+
+def summarize(error: Exception) -> str:
+    """Shorten TensorFlow's message to what a user can act upon: without the graph's inner names."""
+    message: str = getattr(error, "message", None) or str(error)
+    lines = [line.strip() for line in _INNER_NAMES.sub("", message).splitlines()]
+    telling = [line for line in lines if line and not _BOILERPLATE.match(line)]
+    return _NUMBERED.sub("", telling[-1]) if telling else message
+
+
+@contextlib.contextmanager
+def _standard_error_without(noise: re.Pattern[bytes]) -> Iterator[None]:
+    """Hold back what the process writes to standard error, and pass it on without the lines of noise.
+
+    TensorFlow's libraries write there before they can be told not to.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            held.seek(0)
+            for line in held:
+                if not noise.match(line):
+                    os.write(2, line)
