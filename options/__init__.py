@@ -1,0 +1,9 @@
+"""The command line: one module a group of flags."""
+
+from options.batching import BatchingOptions
+from options.model import ModelOptions
+from options.parsing import GROUPS, parse
+from options.sink import SinkOptions
+from options.source import SourceOptions
+
+__all__ = ["GROUPS", "BatchingOptions", "ModelOptions", "SinkOptions", "SourceOptions", "parse"]

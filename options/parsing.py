@@ -1,0 +1,108 @@
+"""From the command line to options."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from options.batching import BatchingOptions
+from options.flags import FlagGroup, add_flags
+from options.model import ModelOptions
+from options.sink import SinkOptions
+from options.source import SourceOptions
+from transforms.errors import UsageError
+
+GROUPS: tuple[type[FlagGroup], ...] = (SourceOptions, ModelOptions, BatchingOptions, SinkOptions)
+
+_DESCRIPTION = "Predict over files, and write one record for each."
+_EPILOG = """\
+examples:
+  %(prog)s --input 'examples/digits/images/*.png' --model examples/digits/model --output out/digits
+  %(prog)s --input @photos.csv --model gs://bucket/model --signature from_bytes --output gs://bucket/out \\
+      --output_format parquet
+
+Apache Beam's own flags (--runner, --direct_num_workers, ...) are passed on to it.
+
+exit codes: 0 done; 1 failed; 2 wrong flags, or a check before the start failed; 3 too many dead letters
+"""
+
+
+def parse(arguments: Sequence[str], prog: str = "beam-predict") -> PipelineOptions:
+    """Read a command line.
+
+    Returns:
+        Options of which every group of `GROUPS`, and each of Beam's, is a view.
+
+    Raises:
+        UsageError: Flags are unknown, or have values that they cannot take; it holds all that is wrong.
+        SystemExit: The help was asked for, and printed.
+    """
+    _, rest = help_parser(prog).parse_known_args(arguments)
+    _, unknown = _beam_parser().parse_known_args(rest)
+    options = PipelineOptions(list(arguments))
+    problems = _explain(unknown)
+    for group in views(options):
+        problems += group.validate()
+    if problems:
+        raise UsageError(problems)
+    return options
+
+
+def views(options: PipelineOptions) -> list[FlagGroup]:
+    """View options as each of this project's groups."""
+    every: tuple[Any, ...] = GROUPS
+    return [options.view_as(group) for group in every]
+
+
+def help_parser(prog: str) -> argparse.ArgumentParser:
+    """Build the parser of this project's own flags."""
+    parser = _Parser(
+        prog=prog,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s --input FILES --model FOLDER --output FOLDER [flags]",
+    )
+    for group in GROUPS:
+        add_flags(parser.add_argument_group(group.TITLE), group.FLAGS)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError([message])
+
+
+def _beam_parser() -> argparse.ArgumentParser:
+    parser = _Parser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    for group in PipelineOptions.__subclasses__():
+        if not issubclass(group, FlagGroup):
+            group._add_argparse_args(cast(Any, parser))
+    return parser
+
+
+def _explain(unknown: list[str]) -> list[str]:
+    flags = [_name(word) for word in unknown if word.startswith("-")]
+    if unknown and not flags:
+        return [f"{unknown[0]!r} belongs to no flag; put a glob in quotes, so that the shell leaves it alone"]
+    return [f"unknown flag {flag}{_suggestion(flag)}" for flag in flags]
+
+
+def _name(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _suggestion(name: str) -> str:
+    own = [f"--{flag.name}" for group in GROUPS for flag in group.FLAGS]
+    close = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(name, _beam_flags(), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _beam_flags() -> list[str]:
+    actions: Any = _beam_parser()._actions
+    return [option for action in actions for option in action.option_strings]

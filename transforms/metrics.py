@@ -1,0 +1,77 @@
+"""What is counted, and under which names: the only place that knows Beam's metrics.
+
+Counters, in the namespace `beam_predict`:
+
+    inputs                        what was listed: files, and lines that name none
+    predictions                   files that have one
+    dead_letters/STAGE/ERROR      inputs that have none; the sum over all is inputs - predictions
+    bytes_read                    of the files
+    batch_size/N                  batches of N files that were predicted on, as many counters as sizes
+    model_loads                   one for each worker process
+
+Distributions, in milliseconds: `model_load_msec`, `warm_up_msec`, `predict_msec` (of a batch).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from apache_beam.metrics.metric import Metrics
+
+from transforms import progress
+from transforms.records import DeadLetter
+
+NAMESPACE = "beam_predict"
+INPUTS = "inputs"
+PREDICTIONS = "predictions"
+DEAD_LETTERS = "dead_letters"
+BYTES_READ = "bytes_read"
+BATCH_SIZE = "batch_size"
+MODEL_LOADS = "model_loads"
+MODEL_LOAD_MSEC = "model_load_msec"
+WARM_UP_MSEC = "warm_up_msec"
+PREDICT_MSEC = "predict_msec"
+
+
+def count_input() -> None:
+    """Count an input that was listed."""
+    _counter(INPUTS).inc()
+    progress.add(listed=1)
+
+
+def count_bytes(read: int) -> None:
+    """Count bytes that were read from files."""
+    _counter(BYTES_READ).inc(read)
+
+
+def count_model_load(load_seconds: float, warm_up_seconds: float) -> None:
+    """Count a model that was loaded and warmed up."""
+    _counter(MODEL_LOADS).inc()
+    _distribution(MODEL_LOAD_MSEC).update(round(load_seconds * 1_000))
+    _distribution(WARM_UP_MSEC).update(round(warm_up_seconds * 1_000))
+
+
+def count_batch(size: int, predictions: int, seconds: float) -> None:
+    """Count a batch that was predicted on, and its predictions."""
+    _counter(f"{BATCH_SIZE}/{size}").inc()
+    _counter(PREDICTIONS).inc(predictions)
+    _distribution(PREDICT_MSEC).update(round(seconds * 1_000))
+    progress.add(predicted=predictions)
+
+
+def count_dead_letter(letter: DeadLetter) -> DeadLetter:
+    """Count a dead letter, and return it."""
+    _counter(f"{DEAD_LETTERS}/{letter.stage}/{letter.error}").inc()
+    progress.add(dead=1)
+    return letter
+
+
+@functools.cache
+def _counter(name: str) -> Any:
+    return Metrics.counter(NAMESPACE, name)
+
+
+@functools.cache
+def _distribution(name: str) -> Any:
+    return Metrics.distribution(NAMESPACE, name)

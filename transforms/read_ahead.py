@@ -1,0 +1,131 @@
+"""Reading the files of the next batches while the present one is used."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from transforms import storage
+from transforms.byte_budget import ByteBudget
+from transforms.errors import EmptyFile, ItemError, StorageUnavailable
+from transforms.records import FileBytes, FileRef
+from transforms.storage.base import check_size
+
+Tag = TypeVar("Tag")
+Outcome = FileBytes | ItemError
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """How much is read at a time.
+
+    Attributes:
+        threads: Files that are read at once.
+        max_file_bytes: A larger file is an error.
+        ahead_bytes: The most bytes to hold beyond the batch that is in use.
+        content: Whether to read the bytes, or only to see that the file is there.
+    """
+
+    threads: int
+    max_file_bytes: int
+    ahead_bytes: int
+    content: bool
+
+
+class ReadAhead(Generic[Tag]):
+    """A queue of batches whose files are being read by a pool of threads.
+
+    Used by one thread, in turns of `put`, and of `take` and `release`. Batches come out in the order in which
+    they went in.
+    """
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="read")
+        self._budget = ByteBudget(limits.ahead_bytes)
+        self._pending: deque[_Pending[Tag]] = deque()
+        self._put = 0
+        self._in_use = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches that can be taken."""
+        return len(self._pending)
+
+    def put(self, refs: Sequence[FileRef], tag: Tag) -> None:
+        """Start to read a batch; `tag` comes back with it."""
+        self._put += 1
+        futures = [self._pool.submit(self._read, ref, self._put) for ref in refs]
+        self._pending.append(_Pending(self._put, tag, refs, futures))
+
+    def is_far_ahead(self) -> bool:
+        """Tell whether enough is being read to use the first batch meanwhile.
+
+        Two files for each thread keep the threads busy, whatever the size of the batches.
+        """
+        return (
+            sum(len(batch.refs) for batch in self._pending) - len(self._pending[0].refs)
+            >= 2 * self._limits.threads
+        )
+
+    def take(self) -> tuple[Tag, list[tuple[FileRef, Outcome]]]:
+        """Wait for the first batch.
+
+        Returns:
+            Its tag, and for each of its files what was read or why nothing was.
+        """
+        batch = self._pending.popleft()
+        self._budget.want(batch.number)
+        outcomes = [future.result() for future in batch.futures]
+        self._in_use = sum(map(_held, outcomes))
+        return batch.tag, list(zip(batch.refs, outcomes, strict=True))
+
+    def release(self) -> None:
+        """Tell that the batch that was taken is used up, so that others may take its room."""
+        self._budget.release(self._in_use)
+        self._in_use = 0
+
+    def close(self) -> None:
+        """Stop reading; what was not taken is dropped."""
+        self._budget.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, ref: FileRef, batch: int) -> Outcome:
+        try:
+            return self._read_or_raise(ref, batch)
+        except ItemError as error:
+            return error
+        except Exception as error:  # a file system's own, or a bug in it: it costs this file only
+            return StorageUnavailable(f"{ref.uri}: {type(error).__name__}: {error}")
+
+    def _read_or_raise(self, ref: FileRef, batch: int) -> Outcome:
+        limits = self._limits
+        if ref.size is None or ref.generation is None:
+            ref = replace(storage.stat(ref.uri), attributes=ref.attributes)
+        size = ref.size or 0
+        check_size(ref.uri, size, limits.max_file_bytes)
+        if not size:
+            raise EmptyFile(f"{ref.uri} has 0 bytes")
+        if not limits.content:
+            return FileBytes(ref, None)
+        self._budget.acquire(size, batch)
+        try:
+            return FileBytes(ref, storage.storage_of(ref.uri).read(ref, limits.max_file_bytes))
+        except BaseException:
+            self._budget.release(size)
+            raise
+
+
+@dataclass
+class _Pending(Generic[Tag]):
+    number: int
+    tag: Tag
+    refs: Sequence[FileRef]
+    futures: list[Future[Outcome]]
+
+
+def _held(outcome: Outcome) -> int:
+    """Return what the budget counts for a file: the size that it had before it was read."""
+    return outcome.ref.size or 0 if isinstance(outcome, FileBytes) and outcome.content is not None else 0
