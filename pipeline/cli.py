@@ -1,0 +1,46 @@
+"""The console command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+
+from transforms.errors import UsageError
+
+PROG = "beam-predict"
+INTERRUPTED = 130
+_FRAMES = 8
+
+# What Beam's worker processes warn of at every local start, and nobody can act upon.
+_NOISE = ("No semi_persistent_directory found", "Discarding unparseable args")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit code."""
+    from pipeline.run import FAILED, WRONG_USAGE, predict
+
+    _configure_logging()
+    try:
+        return predict(sys.argv[1:] if arguments is None else arguments, PROG)
+    except UsageError as error:
+        problems = "".join(f"\n  - {problem}" for problem in error.problems)
+        print(
+            f"{PROG}: nothing was started, because of:{problems}\n`{PROG} --help` lists the flags",
+            file=sys.stderr,
+        )
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
+        print(f"{PROG}: the run failed; the output is not complete", file=sys.stderr)
+        return FAILED
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not any(noise in record.getMessage() for noise in _NOISE))

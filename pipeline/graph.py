@@ -1,0 +1,39 @@
+"""The whole pipeline: source, batch, read, predict, sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin
+
+from transforms.batch_files import BatchFiles
+from transforms.predict import Predict
+from transforms.predictors.base import Predictor
+from transforms.read_files import ReadFiles
+from transforms.results import Results
+from transforms.sinks.to_files import ToFiles
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the pipeline is made of; batch and streaming differ in the source only."""
+
+    source: beam.PTransform[PBegin, Results]
+    batch: BatchFiles
+    read: ReadFiles
+    predictor: Predictor
+    predictions: ToFiles
+    dead_letters: ToFiles
+
+
+def build(pipeline: beam.Pipeline, steps: Steps) -> None:
+    """Add the steps to a pipeline: every input leaves as one prediction or as one dead letter."""
+    files = pipeline | "Source" >> steps.source
+    batches = files.main | "BatchFiles" >> steps.batch
+    contents = batches | "ReadFiles" >> steps.read
+    predicted = contents.main | "Predict" >> Predict(steps.predictor, steps.batch.max_batch_size)
+    predicted.main | "WritePredictions" >> steps.predictions
+
+    dead_letters = [step.dead_letters for step in (files, contents, predicted)]
+    dead_letters | "DeadLetters" >> beam.Flatten() | "WriteDeadLetters" >> steps.dead_letters

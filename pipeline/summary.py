@@ -1,0 +1,186 @@
+"""What a run tells at its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from apache_beam.metrics.metric import MetricsFilter
+
+from transforms import metrics, storage
+from transforms.predictors.base import Predictor
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The end of a run, in numbers.
+
+    Attributes:
+        inputs: Files that were listed, and lines that name none.
+        predictions: Inputs that have one.
+        dead_letters: Inputs that have none: their number by stage and error, as `read/FileMissing`.
+        unaccounted: Inputs that have neither; anything but 0 is a defect of this program.
+        batches: Batches that were predicted on.
+        median_batch_size: In files; None without batches.
+        model: Where the model was loaded from.
+        model_version: Which model it was.
+        signature: The signature that was called.
+        model_loads: Worker processes that loaded it.
+        model_load_seconds: The longest load.
+        warm_up_seconds: The longest warm-up.
+        seconds: The whole run.
+        files_per_second: Predictions by the seconds of the whole run.
+        bytes_per_second: Bytes read by the seconds of the whole run.
+        output: The pattern of the predictions' files.
+        dead_letters_output: The pattern of the dead letters' files.
+    """
+
+    inputs: int
+    predictions: int
+    dead_letters: dict[str, int]
+    unaccounted: int
+    batches: int
+    median_batch_size: float | None
+    model: str
+    model_version: str
+    signature: str
+    model_loads: int
+    model_load_seconds: float
+    warm_up_seconds: float
+    seconds: float
+    files_per_second: float
+    bytes_per_second: float
+    output: str
+    dead_letters_output: str
+
+    @classmethod
+    def of(
+        cls, result: Any, predictor: Predictor, *, seconds: float, output: str, dead_letters_output: str
+    ) -> Summary:
+        """Sum up a run from what its runner counted.
+
+        Args:
+            result: A Beam `PipelineResult` of a run that has ended.
+            predictor: The predictor that ran.
+            seconds: How long the run took.
+            output: The pattern of the predictions' files.
+            dead_letters_output: The pattern of the dead letters' files.
+        """
+        counts = Counts.of(result)
+        dead_letters = counts.below(metrics.DEAD_LETTERS)
+        batch_sizes = {int(size): count for size, count in counts.below(metrics.BATCH_SIZE).items()}
+        inputs, predictions = counts.get(metrics.INPUTS), counts.get(metrics.PREDICTIONS)
+        return cls(
+            inputs=inputs,
+            predictions=predictions,
+            dead_letters=dead_letters,
+            unaccounted=inputs - predictions - sum(dead_letters.values()),
+            batches=sum(batch_sizes.values()),
+            median_batch_size=median(batch_sizes),
+            model=predictor.model,
+            model_version=predictor.model_version,
+            signature=predictor.signature.name,
+            model_loads=counts.get(metrics.MODEL_LOADS),
+            model_load_seconds=counts.slowest_msec.get(metrics.MODEL_LOAD_MSEC, 0) / 1_000,
+            warm_up_seconds=counts.slowest_msec.get(metrics.WARM_UP_MSEC, 0) / 1_000,
+            seconds=round(seconds, 3),
+            files_per_second=round(predictions / seconds, 1),
+            bytes_per_second=round(counts.get(metrics.BYTES_READ) / seconds, 1),
+            output=output,
+            dead_letters_output=dead_letters_output,
+        )
+
+    @property
+    def dead_letter_count(self) -> int:
+        """The number of dead letters."""
+        return sum(self.dead_letters.values())
+
+    @property
+    def dead_letter_ratio(self) -> float:
+        """The share of dead letters among the inputs; 0 without inputs."""
+        return self.dead_letter_count / self.inputs if self.inputs else 0.0
+
+    def write(self, uri: str) -> None:
+        """Write the summary as JSON."""
+        with storage.create(uri) as file:
+            file.write(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+    def __str__(self) -> str:
+        """Write the summary for a person."""
+        lines = [
+            ("inputs", f"{self.inputs:,}"),
+            ("predictions", f"{self.predictions:,}"),
+            ("dead letters", f"{self.dead_letter_count:,}"),
+            *((f"  {kind}", f"{count:,}") for kind, count in sorted(self.dead_letters.items())),
+            *([("UNACCOUNTED", f"{self.unaccounted:,}")] if self.unaccounted else []),
+            ("batches", self._batches()),
+            ("model", f"{self.model} {self.signature}, version {self.model_version}"),
+            ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
+            ("speed", f"{self.files_per_second:,.1f} files/s, {_bytes(self.bytes_per_second)}/s"),
+            ("output", self.output),
+            *([("dead letters in", self.dead_letters_output)] if self.dead_letters else []),
+        ]
+        width = max(len(name) for name, _ in lines)
+        body = "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+        return f"Done in {self.seconds:.1f} s\n{body}"
+
+    def _batches(self) -> str:
+        if self.median_batch_size is None:
+            return "0"
+        return f"{self.batches:,}, of {self.median_batch_size:g} files (median)"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The numbers that a runner kept, by the names of `transforms.metrics`."""
+
+    counters: dict[str, int]
+    slowest_msec: dict[str, int]
+
+    @classmethod
+    def of(cls, result: Any) -> Counts:
+        """Ask a runner's result for its numbers."""
+        found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
+        counters: dict[str, int] = {}
+        for counter in found["counters"]:
+            name = counter.key.metric.name
+            counters[name] = counters.get(name, 0) + counter.result
+        slowest: dict[str, int] = {}
+        for distribution in found["distributions"]:
+            name = distribution.key.metric.name
+            slowest[name] = max(slowest.get(name, 0), distribution.result.max)
+        return cls(counters, slowest)
+
+    def get(self, name: str) -> int:
+        """Return a counter; 0 when nothing was counted."""
+        return self.counters.get(name, 0)
+
+    def below(self, name: str) -> dict[str, int]:
+        """Return the counters whose names begin with `name/`, by the rest of their names."""
+        prefix = f"{name}/"
+        return {
+            key.removeprefix(prefix): value for key, value in self.counters.items() if key.startswith(prefix)
+        }
+
+
+def median(counts: dict[int, int]) -> float | None:
+    """Return the median of values, given how often each occurs; None without values."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items())
+
+    def at(position: int) -> int:
+        for value, count in ordered:
+            position -= count
+            if position < 0:
+                return value
+        raise IndexError
+
+    return (at((total - 1) // 2) + at(total // 2)) / 2 if total else None
+
+
+def _bytes(count: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count:,.1f} B"
