@@ -117,13 +117,17 @@ class Summary:
             ("batches", self._batches()),
             ("model", f"{self.model} {self.signature}, version {self.model_version}"),
             ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
-            ("speed", f"{self.files_per_second:,.1f} files/s, {_bytes(self.bytes_per_second)}/s"),
+            ("speed", self._speed()),
             ("output", self.output),
             *([("dead letters in", self.dead_letters_output)] if self.dead_letters else []),
         ]
         width = max(len(name) for name, _ in lines)
         body = "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
         return f"Done in {self.seconds:.1f} s\n{body}"
+
+    def _speed(self) -> str:
+        read = f", {_bytes(self.bytes_per_second)}/s" if self.bytes_per_second else ""
+        return f"{self.files_per_second:,.1f} files/s{read}"
 
     def _batches(self) -> str:
         if self.median_batch_size is None:

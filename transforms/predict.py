@@ -14,6 +14,7 @@ from apache_beam.utils.shared import Shared
 from transforms.errors import ContractError
 from transforms.metrics import count_batch, count_dead_letter, count_model_load
 from transforms.predictors.base import Outcome, Predictor
+from transforms.predictors.contract import predict_checked
 from transforms.predictors.isolation import isolate
 from transforms.records import DeadLetter, FileBytes, Prediction, prediction_id, utc_now
 from transforms.results import DEAD_LETTERS, Results, results_of
@@ -46,17 +47,11 @@ def predict_each(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequence[O
     """Predict on a batch, and find the items to blame where the predictor could not tell them.
 
     Raises:
-        ContractError: The predictor returned another number of outcomes than it was given items.
+        ContractError: The predictor broke its promise, see `predict_checked`.
     """
 
     def predict(items: Sequence[FileBytes]) -> Sequence[Outcome | Exception]:
-        outcomes = predictor.predict(items)
-        if len(outcomes) != len(items):
-            raise ContractError(
-                f"{type(predictor).__name__} returned {len(outcomes)} outcomes for a batch of {len(items)}; "
-                "it must return one for each item, in order"
-            )
-        return outcomes
+        return predict_checked(predictor, items)
 
     try:
         return predict(batch)

@@ -139,7 +139,7 @@ class SavedModelPredictor:
                     f"--model {self.model}: output {name!r} has the shape {list(column.shape)} for a batch "
                     f"of {len(batch)}; the first dimension must be the batch's"
                 )
-        return _rows(columns, len(batch))
+        return _rows(columns)
 
     def _value(self, item: FileBytes) -> str | bytes:
         if self._kind == "names":
@@ -158,12 +158,15 @@ class SavedModelPredictor:
         return True
 
 
-def _rows(columns: dict[str, np.ndarray[Any, Any]], count: int) -> Sequence[Outputs]:
-    readable = {
-        name: _as_text(column) if column.dtype == object else column for name, column in columns.items()
-    }
-    names = list(readable)
-    return [dict(zip(names, row, strict=True)) for row in zip(*readable.values(), strict=True)][:count]
+def _rows(columns: dict[str, np.ndarray[Any, Any]]) -> Sequence[Outputs]:
+    readable = [_readable(column) for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*readable, strict=True)]
+
+
+def _readable(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if column.dtype.kind == "O":
+        return _as_text(column)
+    return column.astype(np.float32) if column.dtype.name == "bfloat16" else column
 
 
 def _as_text(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,0 +1,66 @@
+"""What a predictor promises, checked: nothing of a broken promise reaches a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transforms.errors import ContractError
+from transforms.predictors.base import Outcome, Predictor, Signature, TensorSpec
+from transforms.records import FileBytes
+
+_WRITTEN_AS = {"bfloat16": "float32"}
+"""Dtypes that NumPy does not have by itself; their outputs come as another."""
+
+
+def predict_checked(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
+    """Predict on a batch, and see that there is one outcome for each item, of the signature's types.
+
+    Raises:
+        ContractError: It is not so.
+    """
+    outcomes = predictor.predict(batch)
+    name = type(predictor).__name__
+    if len(outcomes) != len(batch):
+        raise ContractError(
+            f"{name} returned {len(outcomes)} outcomes for a batch of {len(batch)}; "
+            "it must return one for each item, in order"
+        )
+    expected = _expected(predictor.signature)
+    for outcome in outcomes:
+        if isinstance(outcome, Mapping):
+            _check_outputs(name, outcome, expected)
+    return outcomes
+
+
+def _expected(signature: Signature) -> dict[str, tuple[str, int | None]]:
+    """Return the dtype and the rank of each output of one item."""
+    return {spec.name: (_WRITTEN_AS.get(spec.dtype, spec.dtype), _rank(spec)) for spec in signature.outputs}
+
+
+def _rank(spec: TensorSpec) -> int | None:
+    return None if spec.item_shape is None else len(spec.item_shape)
+
+
+def _check_outputs(
+    predictor: str, outputs: Mapping[str, Any], expected: dict[str, tuple[str, int | None]]
+) -> None:
+    if outputs.keys() != expected.keys():
+        raise ContractError(
+            f"{predictor} returned the outputs {sorted(outputs)}; its signature has {sorted(expected)}"
+        )
+    for name, (dtype, rank) in expected.items():
+        value = outputs[name]
+        found = ("string", 0) if isinstance(value, str) else (_dtype(value), getattr(value, "ndim", None))
+        if found[0] != dtype or rank not in (None, found[1]):
+            raise ContractError(
+                f"{predictor} returned {found[0]} of rank {found[1]} for the output {name!r}; "
+                f"its signature says {dtype} of rank {rank}"
+            )
+
+
+def _dtype(value: Any) -> str:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return type(value).__name__
+    return "string" if dtype.kind == "O" else str(dtype)
