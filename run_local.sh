@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Predicts on this machine; sets itself up on its first start.
+#
+#   ./run_local.sh             the main job, on the bundled digits; results in out/digits
+#   ./run_local.sh FLAG...     the job that the flags say; paths are relative to the current folder
+#   ./run_local.sh --help      the flags
+set -euo pipefail
+# shellcheck source=scripts/set_up.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/scripts/set_up.sh"
+
+set_up requirements.lock
+
+if [ $# -eq 0 ]; then
+  cd "$ROOT" # the records then name the files as a reader of the repository would
+  set -- --input 'examples/digits/images/*.png' --model examples/digits/model --output out/digits --overwrite
+fi
+
+# The console command, not `python -m pipeline`: -m puts the current folder first on the path of imports, and one
+# that has a `pipeline` of its own, which is a common name, would start that. (Python's -P is new in 3.11.)
+exec "$VENV/bin/beam-predict" "$@"

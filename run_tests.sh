@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Lints, checks types and tests; sets itself up on its first start.
+set -euo pipefail
+# shellcheck source=scripts/set_up.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/scripts/set_up.sh"
+
+usage() {
+  cat <<'HELP'
+./run_tests.sh               lint, format, types, shell scripts, tests; stops at the first that fails
+./run_tests.sh ARGUMENT...   pytest with these arguments, and nothing else; paths are relative to the repository
+
+  ./run_tests.sh tests/test_scripts.py -k stamp
+HELP
+}
+
+step() { # COMMAND...
+  printf '\n== %s\n' "$*"
+  "$@"
+}
+
+lint() {
+  step ruff check .
+  step ruff format --check .
+  step mypy
+  step shellcheck -x ./*.sh scripts/*.sh .ci/run
+}
+
+case "${1:-}" in -h | --help) usage && exit ;; esac
+
+set_up requirements-test.lock requirements.lock
+cd "$ROOT"
+PATH=$VENV/bin:$PATH
+if [ $# -eq 0 ]; then lint; fi
+step pytest "$@"

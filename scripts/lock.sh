@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Writes the lock files from setup.py: what there is stays at its version, unless the arguments say otherwise.
+#
+#   scripts/lock.sh                               after a change of setup.py
+#   scripts/lock.sh --upgrade                     everything to its newest version
+#   scripts/lock.sh --upgrade-package tensorflow  one package
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+if ! command -v uv >/dev/null; then
+  echo "scripts/lock.sh needs uv, which can lock for all platforms and Pythons at once: pip install uv" >&2
+  exit 69
+fi
+
+export UV_CUSTOM_COMPILE_COMMAND=scripts/lock.sh # the header of the files
+
+compile() { # LOCK ARGUMENT...
+  local lock=$1
+  shift
+  # --no-emit-index-url: where the packages come from is the business of whoever installs them.
+  uv pip compile setup.py --universal --python-version 3.10 --generate-hashes --no-emit-index-url --quiet \
+    --output-file "$lock" "$@"
+}
+
+compile requirements.lock "$@"
+# Constrained, for scripts/set_up.sh relies on it: what has all of the tests' lock has all of the other.
+compile requirements-test.lock --extra test --constraint requirements.lock "$@"
