@@ -63,8 +63,10 @@ def shown_progress() -> Iterator[None]:
 def _watch(folder: str, status: Any, done: threading.Event) -> None:
     while not done.wait(_SECONDS_BETWEEN_LINES):
         now = progress.read(folder)
-        if now.listed:
+        if now.predicted or now.dead:
             status.update(f"{now.predicted:,} of {now.listed:,} files predicted, {now.dead:,} dead letters")
+        elif now.listed:
+            status.update(f"{now.listed:,} files listed, loading the model")
 
 
 @contextlib.contextmanager

@@ -44,27 +44,25 @@ def read(folder: str) -> Progress:
 
 
 class _Totals:
-    """The totals of this process, and the file that tells them."""
+    """The totals of this process, and a thread that tells them as long as somebody may be watching."""
 
     def __init__(self, folder: str) -> None:
         self._file = Path(folder, str(os.getpid()))
         self._lock = threading.Lock()
         self._listed = self._predicted = self._dead = 0
-        self._next_write = 0.0
+        threading.Thread(target=self._tell, name="progress", daemon=True).start()
 
     def add(self, listed: int, predicted: int, dead: int) -> None:
         with self._lock:
             self._listed += listed
             self._predicted += predicted
             self._dead += dead
-            now = time.monotonic()
-            if now >= self._next_write:
-                self._next_write = now + _SECONDS_BETWEEN_WRITES
-                self._write()
 
-    def _write(self) -> None:
-        with contextlib.suppress(OSError):  # the launching process may have ended; progress is not worth more
-            self._file.write_bytes(_LAYOUT.pack(self._listed, self._predicted, self._dead))
+    def _tell(self) -> None:
+        with contextlib.suppress(OSError):  # the folder goes when the launching process ends
+            while True:
+                self._file.write_bytes(_LAYOUT.pack(self._listed, self._predicted, self._dead))
+                time.sleep(_SECONDS_BETWEEN_WRITES)
 
 
 @functools.lru_cache(maxsize=1)
