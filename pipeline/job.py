@@ -8,7 +8,9 @@ from options import BatchingOptions, ModelOptions, SinkOptions, SourceOptions
 from pipeline.graph import Steps
 from transforms.batch_files import BatchFiles
 from transforms.predictors.base import Predictor
-from transforms.predictors.saved_model import SavedModelPredictor
+from transforms.predictors.choose_feed import Wishes
+from transforms.predictors.images import Preprocessing
+from transforms.predictors.open_model import open_model
 from transforms.read_files import ReadFiles
 from transforms.records import DeadLetter, Prediction
 from transforms.schemas import arrow_schema
@@ -17,9 +19,19 @@ from transforms.sources.from_inputs import FromInputs
 
 
 def make_predictor(options: PipelineOptions) -> Predictor:
-    """Make the predictor that the options ask for; nothing is loaded or read yet."""
+    """Make the predictor that the options ask for; nothing is loaded yet.
+
+    Raises:
+        ModelError: The model cannot be read, or cannot be fed as the options say.
+    """
     model = options.view_as(ModelOptions)
-    return SavedModelPredictor(model.model, model.signature, model.input_kind)
+    wishes = Wishes(
+        item_input=model.item_input,
+        kind=model.input_kind,
+        preprocessing=None if model.preprocess is None else Preprocessing.parse(model.preprocess),
+        constants=dict(item.split("=", 1) for item in model.model_inputs or ()),
+    )
+    return open_model(model.model, model.signature, wishes)
 
 
 def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:

@@ -12,7 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 from options import SinkOptions, parse
 from pipeline import preflight
 from pipeline.graph import build
-from pipeline.job import make_predictor, make_steps
+from pipeline.job import make_steps
 from pipeline.local import is_local, local_runner, shown_progress
 from pipeline.summary import Summary
 from transforms import storage
@@ -36,8 +36,7 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     """
     start = time.monotonic()
     options = parse(arguments, prog)
-    predictor = make_predictor(options)
-    preflight.check(options, predictor)
+    predictor = preflight.check(options)
     sink = options.view_as(SinkOptions)
     if sink.overwrite:
         _delete_earlier(sink)

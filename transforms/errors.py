@@ -18,6 +18,8 @@
         │   └── StorageUnavailable             may work later: retryable
         ├── DecodeError             [decode]   the model cannot decode the file
         └── PredictionError         [predict]  the model refuses this item
+            ├── AttributeMissing               a second input of the signature lacks its value
+            ├── AttributeInvalid               ... or has one of another type
             └── ModelUnavailable               may work later: retryable
 
 The word in brackets is the stage that a dead letter names.
@@ -131,6 +133,14 @@ class PredictionError(ItemError):
     """The model refuses this item."""
 
     stage = "predict"
+
+
+class AttributeMissing(PredictionError):
+    """The item lacks an attribute that the signature takes."""
+
+
+class AttributeInvalid(PredictionError):
+    """The item's attribute is not of the type that the signature takes."""
 
 
 class ModelUnavailable(PredictionError):
