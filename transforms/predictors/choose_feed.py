@@ -48,8 +48,9 @@ def choose_feed(signature: Signature, wishes: Wishes) -> Feed:
     """Decide how to feed a signature.
 
     Raises:
-        ModelError: The signature cannot be fed, or does not tell how.
+        ModelError: The signature cannot be fed, does not tell how, or has outputs that are not one an item.
     """
+    _check_outputs(signature)
     item = _item_input(signature, wishes)
     others = [spec for spec in signature.inputs if spec != item]
     unknown = sorted(wishes.constants.keys() - {spec.name for spec in others})
@@ -68,6 +69,20 @@ def choose_feed(signature: Signature, wishes: Wishes) -> Feed:
             _constant(spec, wishes.constants) for spec in others if spec.name in wishes.constants
         ),
     )
+
+
+def _check_outputs(signature: Signature) -> None:
+    for spec in signature.outputs:
+        if spec.dtype in ("ragged", "sparse"):
+            raise ModelError(
+                f"signature {signature}: output {spec.name!r} is {spec.dtype}; export one that is dense, "
+                "with .to_tensor() or tf.sparse.to_dense()"
+            )
+        if spec.shape == ():
+            raise ModelError(
+                f"signature {signature}: output {spec.name!r} is one number for the whole batch; "
+                "its first dimension must be the batch's"
+            )
 
 
 def _item_input(signature: Signature, wishes: Wishes) -> TensorSpec:
