@@ -6,7 +6,8 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options.flags import Assignment, Choice, Flag, FlagGroup, Text, add_flags
+from options.flags import Assignment, Choice, Flag, FlagGroup, Text, Whole, add_flags
+from transforms.model_sharing import MODEL_SHARINGS
 from transforms.predictors.base import INPUT_KINDS
 from transforms.predictors.images import Preprocessing
 from transforms.predictors.saved_model import DEFAULT_SIGNATURE
@@ -57,6 +58,26 @@ class ModelOptions(FlagGroup, PipelineOptions):
             "their name.",
             Assignment(),
             repeated=True,
+        ),
+        Flag(
+            "model_version",
+            "Which version of the model, where --model is a folder of numbered versions. Not given: the "
+            "newest that is complete.",
+            Whole(0),
+        ),
+        Flag(
+            "model_poll_interval",
+            "How often to look for a newer version while the pipeline runs, and to swap the model for it; 0 "
+            "to stay with the one that is the newest at the start.",
+            Whole(0, "SECONDS"),
+            0,
+        ),
+        Flag(
+            "model_sharing",
+            "Whether the model is loaded once for each process, or once for each machine, which saves memory "
+            "where several processes work on it.",
+            Choice(MODEL_SHARINGS),
+            MODEL_SHARINGS[0],
         ),
     )
 

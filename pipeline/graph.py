@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
 from transforms.batch_files import BatchFiles
+from transforms.group_files import GroupFiles
 from transforms.predict import Predict
 from transforms.predictors.base import Predictor
 from transforms.read_files import ReadFiles
@@ -20,7 +21,7 @@ class Steps:
     """What the pipeline is made of; batch and streaming differ in the source only."""
 
     source: beam.PTransform[PBegin, Results]
-    batch: BatchFiles
+    batch: BatchFiles | GroupFiles
     read: ReadFiles
     predictor: Predictor
     predictions: ToFiles
@@ -30,10 +31,11 @@ class Steps:
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     """Add the steps to a pipeline: every input leaves as one prediction or as one dead letter."""
     files = pipeline | "Source" >> steps.source
-    batches = files.main | "BatchFiles" >> steps.batch
+    batched = files.main | "BatchFiles" >> steps.batch
+    batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
     predicted = contents.main | "Predict" >> Predict(steps.predictor, steps.batch.max_batch_size)
     predicted.main | "WritePredictions" >> steps.predictions
 
-    dead_letters = [step.dead_letters for step in (files, contents, predicted)]
+    dead_letters = [*ungrouped, *(step.dead_letters for step in (files, contents, predicted))]
     dead_letters | "DeadLetters" >> beam.Flatten() | "WriteDeadLetters" >> steps.dead_letters

@@ -7,9 +7,12 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from transforms.errors import ItemError
+from transforms.predictors.arrays import numpy_dtype
 from transforms.predictors.base import TensorSpec
 from transforms.predictors.feed import Feed, Values
 
@@ -27,12 +30,23 @@ def sample_batch(feed: Feed, size: int) -> Iterator[Sequence[Values]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sample.png")
         path.write_bytes(_IMAGE)
-        items = {"names": str(path), "bytes": _IMAGE}
-        item = items[feed.kind] if feed.kind in items else _zeros(feed.item)
-        attributes = {spec.name: _zeros(spec) for spec in feed.attributes}
-        yield [{feed.item.name: item, **attributes}] * size
+        attributes = {spec.name: sample_item(spec) for spec in feed.attributes}
+        yield [{feed.item.name: _item(feed, str(path)), **attributes}] * size
 
 
-def _zeros(spec: TensorSpec) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def sample_item(spec: TensorSpec) -> np.ndarray[Any, Any]:
+    """Make zeros, or empty strings, of the shape of one item; dimensions that are open are small."""
     shape = tuple(size or _DIMENSION for size in spec.item_shape or ())
-    return np.full(shape, "", object) if spec.dtype == "string" else np.zeros(shape, spec.dtype)
+    return np.full(shape, "", object) if spec.dtype == "string" else np.zeros(shape, numpy_dtype(spec.dtype))
+
+
+def _item(feed: Feed, path: str) -> Any:
+    if feed.kind == "names":
+        return path
+    if feed.kind == "bytes":
+        return _IMAGE
+    if feed.kind == "images" and feed.decoder is not None:  # it knows the size that batches will have
+        image = feed.decoder.decode([_IMAGE])[0]
+        if not isinstance(image, ItemError):
+            return image
+    return sample_item(feed.item)

@@ -10,6 +10,7 @@ from typing import Any
 from transforms.errors import ItemError, ModelError
 from transforms.predictors.base import Signature
 from transforms.predictors.functions import Tensors
+from transforms.predictors.local_copy import local_copy
 from transforms.predictors.saved_model_files import read_signatures
 from transforms.predictors.tensorflow_runtime import import_tensorflow, item_error, summarize
 
@@ -50,9 +51,9 @@ class SavedModelFunction:
         Raises:
             ModelError: TensorFlow cannot load it.
         """
-        tf = import_tensorflow()
+        tf, folder = import_tensorflow(), local_copy(self.folder)
         try:
-            self._loaded = tf.saved_model.load(self.folder)  # its signatures do not keep it alive
+            self._loaded = tf.saved_model.load(folder)  # its signatures do not keep it alive
             self._call = self._loaded.signatures[self.signature_name]
         except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
             raise ModelError(f"--model {self.folder} cannot be loaded: {summarize(error)}") from error
