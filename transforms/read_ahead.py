@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from transforms import storage
 from transforms.byte_budget import ByteBudget
-from transforms.errors import EmptyFile, ItemError, StorageUnavailable
+from transforms.errors import EmptyFile, FileMissing, ItemError, StorageUnavailable
 from transforms.records import FileBytes, FileRef
 from transforms.storage.base import check_size
 
@@ -103,7 +103,7 @@ class ReadAhead(Generic[Tag]):
     def _read_or_raise(self, ref: FileRef, batch: int) -> Outcome:
         limits = self._limits
         if ref.size is None or ref.generation is None:
-            ref = replace(storage.stat(ref.uri), attributes=ref.attributes)
+            ref = _present(ref)
         size = ref.size or 0
         check_size(ref.uri, size, limits.max_file_bytes)
         if not size:
@@ -124,6 +124,16 @@ class _Pending(Generic[Tag]):
     tag: Tag
     refs: Sequence[FileRef]
     futures: list[Future[Outcome]]
+
+
+def _present(ref: FileRef) -> FileRef:
+    """Find out the generation and the size of a file."""
+    present = storage.stat(ref.uri)
+    if ref.generation not in (None, present.generation):
+        raise FileMissing(
+            f"{ref.uri} has been overwritten: its generation is {present.generation}, not {ref.generation}"
+        )
+    return replace(present, attributes=ref.attributes)
 
 
 def _held(outcome: Outcome) -> int:

@@ -22,6 +22,9 @@ OUTPUTS = "outputs"
 JSON_TEXT = pa.string()
 """What has no fixed type (attributes, outputs of unknown rank) is written as JSON."""
 
+JSON_ENCODED = {b"encoding": b"json"}
+"""The metadata of a column that holds JSON, which text alone does not tell from a string."""
+
 _FIELD_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -71,9 +74,19 @@ def output_type(spec: TensorSpec) -> pa.DataType:
 
 def _field(name: str, hint: Any, signature: Signature) -> pa.Field:
     if name == OUTPUTS:
-        columns = [pa.field(spec.name, output_type(spec)) for spec in signature.outputs]
+        columns = [_output_field(spec) for spec in signature.outputs]
         return pa.field(name, pa.struct(columns), nullable=False)
     if hint in _FIELD_TYPES:
-        return pa.field(name, _FIELD_TYPES[hint], nullable=False)
+        metadata = JSON_ENCODED if hint == Attributes else None
+        return pa.field(name, _FIELD_TYPES[hint], nullable=False, metadata=metadata)
     (kind,) = (alternative for alternative in typing.get_args(hint) if alternative is not NoneType)
     return pa.field(name, _FIELD_TYPES[kind])
+
+
+def _output_field(spec: TensorSpec) -> pa.Field:
+    return pa.field(spec.name, output_type(spec), metadata=JSON_ENCODED if spec.item_shape is None else None)
+
+
+def is_json(field: pa.Field) -> bool:
+    """Tell whether a column holds JSON as text."""
+    return bool(field.metadata and field.metadata.items() >= JSON_ENCODED.items())

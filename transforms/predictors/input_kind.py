@@ -40,6 +40,8 @@ def choose_input_kind(signature: Signature, wanted: InputKind | None = None) -> 
         raise ModelError(
             f"signature {signature} takes {spec.dtype}; choose one that takes the names or the bytes of files"
         )
+    if spec.shape not in ((None,), None):
+        raise ModelError(f"signature {signature} takes {spec}; choose one that takes one string an item")
     kind = wanted or _told_by(spec.name) or _told_by(signature.name)
     if kind is None:
         raise ModelError(

@@ -95,7 +95,7 @@ class SavedModelPredictor:
         try:
             self._loaded = tf.saved_model.load(self.model)  # its signatures do not keep it alive
             self._call = self._loaded.signatures[self.signature_name]
-        except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+        except Exception as error:  # of many kinds: damaged files raise even IndexError
             raise ModelError(f"--model {self.model} cannot be loaded: {summarize(error)}") from error
         self._input_name = self.signature.inputs[0].name
         self._kind = self.input_kind

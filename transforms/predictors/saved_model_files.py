@@ -41,6 +41,9 @@ _DTYPES = {
 }
 """NumPy's names by the numbers of TensorFlow's `DataType`."""
 
+_IDENTIFYING = ("variables/variables.index", "assets/")
+"""What a model is beside its graph: the checksums of its weights, and its vocabularies."""
+
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 
 # message -> field -> (number, type, is it repeated); a type that starts with a dot is a message's.
@@ -91,15 +94,18 @@ def fingerprint(model: str) -> str:
     """Tell one SavedModel from another by its content: 16 hexadecimal digits.
 
     The large files of weights are not read: `variables.index` holds a checksum of every tensor in them.
-    Models that were exported twice have different fingerprints; a copied one keeps its own.
+    Models that were exported twice may have different fingerprints; a copied one keeps its own.
 
     Raises:
         ModelError: As for `read_signatures`.
     """
     digest = hashlib.blake2b(_read(model, "saved_model.pb"), digest_size=8)
-    index = storage.join(model, "variables/variables.index")
-    if storage.exists(index):
-        digest.update(storage.read(index, MAX_SAVED_MODEL_BYTES))
+    folder = storage.join(model, "")
+    for ref in sorted(storage.glob(f"{storage.escape(folder)}**"), key=lambda ref: ref.uri):
+        name = ref.uri.removeprefix(folder)
+        if name.startswith(_IDENTIFYING):
+            digest.update(name.encode(errors="surrogateescape"))
+            digest.update(_read(model, name))
     return digest.hexdigest()
 
 

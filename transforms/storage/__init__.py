@@ -9,7 +9,6 @@ from transforms.storage.access import (
     exists,
     glob,
     is_local,
-    is_pattern,
     join,
     move,
     read,
@@ -17,11 +16,13 @@ from transforms.storage.access import (
     storage_of,
 )
 from transforms.storage.base import Storage
+from transforms.storage.patterns import escape, is_pattern
 
 __all__ = [
     "Storage",
     "create",
     "delete",
+    "escape",
     "exists",
     "glob",
     "is_local",

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from transforms.errors import FileMissing
 from transforms.records import FileRef
-from transforms.storage.base import Storage, literal_prefix
+from transforms.storage.base import Storage
 from transforms.storage.local import LocalStorage
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
@@ -38,11 +38,6 @@ def _storage(scheme: str) -> Storage:
 def is_local(uri: str) -> bool:
     """Tell whether a name is a local path."""
     return not _SCHEME.match(uri)
-
-
-def is_pattern(name: str) -> bool:
-    """Tell whether a name has wildcards."""
-    return literal_prefix(name) != name
 
 
 def join(folder: str, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
@@ -28,7 +27,7 @@ class Storage(Protocol):
         """
 
     def glob(self, pattern: str) -> Iterator[FileRef]:
-        """List the files of a pattern: `*` and `?` stop at a slash, `**` does not, `[abc]` is one of them."""
+        """List the files of a pattern, see `patterns`."""
 
     def create(self, uri: str) -> BinaryIO:
         """Open a new file for writing, and make the folders above it where there are folders."""
@@ -49,9 +48,3 @@ def check_size(uri: str, size: int, max_bytes: int) -> None:
 def missing(uri: str) -> FileMissing:
     """Make the error of a name that stands for nothing."""
     return FileMissing(f"there is no file {uri}")
-
-
-def literal_prefix(pattern: str) -> str:
-    """Return the part of a pattern that stands before its first wildcard."""
-    match = re.search(r"[*?\[]", pattern)
-    return pattern[: match.start()] if match else pattern

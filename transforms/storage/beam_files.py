@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, cast
 from transforms.errors import ReadError, StorageUnavailable, UnsupportedLocation
 from transforms.records import FileRef
 from transforms.storage.base import check_size, missing
+from transforms.storage.patterns import is_pattern
 
 
 class BeamStorage:
@@ -62,6 +63,8 @@ class BeamStorage:
 
     def delete(self, uri: str) -> None:
         """See `Storage.delete`."""
+        if is_pattern(uri):  # of which some file systems would delete every match
+            raise OSError(f"{uri} cannot be deleted: it has wildcards")
         file_system = _file_system(uri)
         if file_system.exists(uri):
             file_system.delete([uri])
