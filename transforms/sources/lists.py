@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import itertools
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
@@ -40,7 +39,9 @@ def read_list(uri: str) -> Iterator[Entry]:
             for entry in _reader(uri)(uri, file):
                 empty = False
                 yield entry
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except ListError:
+        raise
+    except Exception as error:  # each file system and each compression raises its own
         raise ListError(f"the list {uri} cannot be read: {error}") from error
     if empty:
         raise ListError(f"the list {uri} is empty")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from transforms.errors import FileMissing
+from transforms.errors import FileMissing, UnsupportedLocation
 from transforms.records import FileRef
 from transforms.storage.base import Storage
 from transforms.storage.local import LocalStorage
@@ -26,6 +26,8 @@ def storage_of(uri: str) -> Storage:
 def _storage(scheme: str) -> Storage:
     if not scheme:
         return LocalStorage()
+    if scheme == "file":
+        raise UnsupportedLocation("local files are named without file://")
     if scheme == "gs":
         from transforms.storage.gcs import GcsStorage
 

@@ -1,0 +1,76 @@
+"""The end of a run, in numbers."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from pipeline.run import DONE, FAILED, TOO_MANY_DEAD_LETTERS, exit_code
+from pipeline.summary import Summary, median
+
+SUMMARY = Summary(
+    inputs=10,
+    predictions=8,
+    dead_letters={"read/FileMissing": 1, "decode/DecodeError": 1},
+    unaccounted=0,
+    batches=1,
+    median_batch_size=8.0,
+    model="model",
+    model_version="1",
+    signature="serving_default",
+    model_loads=1,
+    model_load_seconds=1.0,
+    warm_up_seconds=0.1,
+    seconds=2.0,
+    files_per_second=4.0,
+    bytes_per_second=2_500_000.0,
+    output="out/predictions-*.jsonl",
+    dead_letters_output="out/dead_letters-*.jsonl",
+)
+
+
+def test_the_median_is_that_of_the_values() -> None:
+    chance = random.Random(0)
+    for size in range(1, 60):
+        values = [chance.randint(1, 9) for _ in range(size)]
+        assert median(Counter(values)) == statistics.median(values)
+    assert median({}) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed", "code"),
+    [
+        ({}, 1.0, DONE),
+        ({}, 0.2, DONE),
+        ({}, 0.19, TOO_MANY_DEAD_LETTERS),
+        ({"unaccounted": 1}, 1.0, FAILED),
+        ({"inputs": 0, "predictions": 0, "dead_letters": {}}, 0.0, DONE),
+    ],
+)
+def test_the_exit_code_follows_from_it(changes: dict[str, int], allowed: float, code: int) -> None:
+    assert exit_code(replace(SUMMARY, **changes), allowed) == code  # type: ignore[arg-type]
+
+
+def test_it_reads_well() -> None:
+    assert str(SUMMARY).splitlines() == [
+        "Done in 2.0 s",
+        "  inputs                10",
+        "  predictions           8",
+        "  dead letters          2",
+        "    decode/DecodeError  1",
+        "    read/FileMissing    1",
+        "  batches               1, of 8 files (median)",
+        "  model                 model serving_default, version 1",
+        "  loaded in             1.0 s, warmed up in 0.1 s",
+        "  speed                 4.0 files/s, 2.5 MB/s",
+        "  output                out/predictions-*.jsonl",
+        "  dead letters in       out/dead_letters-*.jsonl",
+    ]
+
+
+def test_what_is_lost_stands_out() -> None:
+    assert "UNACCOUNTED           1" in str(replace(SUMMARY, unaccounted=1))
