@@ -26,7 +26,7 @@ def _blocks() -> list[tuple[str, str, str]]:
 
 def _shape(line: str) -> str:
     """Leave out of a line what differs from run to run: numbers, and how it is aligned."""
-    return re.sub(r"\s+", " ", re.sub(r"\b[0-9a-f]{16}\b|\d[\d.,]*", "#", line)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"\b[0-9a-f]{16}\b|\d+([.,]\d+)*", "#", line)).strip()
 
 
 def _pieces(line: str) -> list[str]:
