@@ -37,5 +37,5 @@ setup(
             "wheel",
         ],
     },
-    entry_points={"console_scripts": ["beam-predict = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["beam-predict = pipeline.cli:console"]},
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from transforms.errors import UsageError
 
@@ -47,7 +49,18 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
+def console() -> NoReturn:
+    """Run the command line, and end the process."""
+    code = main()
+    if code == INTERRUPTED:  # threads of the runner may be left, and would be waited for
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)  # errors are told at the end
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(noise in record.getMessage() for noise in _NOISE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -62,9 +63,10 @@ def exit_code(summary: Summary, max_dead_letter_ratio: float) -> int:
 
 
 def _run(options: PipelineOptions, predictor: Predictor) -> PipelineResult:
-    pipeline = beam.Pipeline(runner=local_runner(options) if is_local(options) else None, options=options)
+    local = is_local(options)
+    pipeline = beam.Pipeline(runner=local_runner(options) if local else None, options=options)
     build(pipeline, make_steps(options, predictor))
-    with shown_progress():
+    with shown_progress() if local else contextlib.nullcontext():
         result = pipeline.run()
         result.wait_until_finish()
     return result

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-Stage = Literal["parse", "list", "read", "decode", "predict", "write"]
+Stage = Literal["parse", "list", "read", "decode", "predict"]
 
 
 class BeamPredictError(Exception):

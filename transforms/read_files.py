@@ -103,14 +103,10 @@ class _Read(beam.DoFn):
 
     def _deliver(self, ahead: ReadAhead[_Place]) -> Iterator[Element]:
         place, outcomes = ahead.take()
-        try:
-            read = [outcome for _, outcome in outcomes if isinstance(outcome, FileBytes)]
-            count_bytes(sum(len(item.content or b"") for item in read))
-            for ref, outcome in outcomes:
-                if not isinstance(outcome, FileBytes):
-                    letter = count_dead_letter(DeadLetter.of(outcome, ref))
-                    yield TaggedOutput(DEAD_LETTERS, place.at(letter))
-            if read:
-                yield place.at(read)  # comes back when the steps that are fused with this one are done
-        finally:
-            ahead.release()
+        read = [outcome for _, outcome in outcomes if isinstance(outcome, FileBytes)]
+        count_bytes(sum(len(item.content or b"") for item in read))
+        for ref, outcome in outcomes:
+            if not isinstance(outcome, FileBytes):
+                yield TaggedOutput(DEAD_LETTERS, place.at(count_dead_letter(DeadLetter.of(outcome, ref))))
+        if read:
+            yield place.at(read)  # comes back when the steps that are fused with this one are done with it

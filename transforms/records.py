@@ -87,7 +87,7 @@ class DeadLetter:
         prediction_id: The id that its prediction would have had; None when it never reached the model.
         uri: The file's name; None when the input names none.
         generation: Which content of that name, see `FileRef`; None when unknown.
-        stage: Where it failed: parse, list, read, decode, predict or write.
+        stage: Where it failed: parse, list, read, decode or predict.
         error: The kind of failure: the name of a class in `transforms.errors`, or of a model's own exception.
         message: What happened, with the value and, where there is one, the remedy.
         retryable: Whether the same input may succeed when it is tried again, unchanged.
@@ -133,7 +133,7 @@ class DeadLetter:
             attempts=attempts,
             model_version=model_version,
             attributes=ref.attributes if ref else {},
-            payload=error.payload if isinstance(error, ParseError) else None,
+            payload=printable(error.payload) if isinstance(error, ParseError) else None,
             failed_at=utc_now(),
         )
 

@@ -45,6 +45,7 @@ def test_a_group_tells_what_is_wrong_with_it(
     [
         ("out", "out/predictions"),
         ("out/", "out/predictions"),
+        ("out//", "out/predictions"),
         (".", "./predictions"),
         ("..", "../predictions"),
         ("gs://bucket/out", "gs://bucket/out/predictions"),
@@ -63,6 +64,23 @@ def test_each_flag_is_defined_once_and_is_none_of_beam_s() -> None:
     groups = {group for group in PipelineOptions.__subclasses__() if not issubclass(group, FlagGroup)}
     beams = {name for group in groups for name in vars(group([])._visible_options)}
     assert not beams & own.keys()
+
+
+def test_dataflow_s_workers_need_places_and_packages_that_they_can_reach() -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(["--input", "@a.csv", "--model", "gs://b/m", "--output", "out", "--runner", "DataflowRunner"])
+    assert raised.value.problems == [
+        "--input @a.csv is on this machine, and Dataflow's workers are not: copy it to gs://",
+        "--output out is on this machine, and Dataflow's workers are not: copy it to gs://",
+        "Dataflow's workers have no beam-predict: pass --setup_file setup.py, or --sdk_container_image "
+        "with an image that has it",
+    ]
+    parse(
+        [
+            *("--input", "@gs://b/a.csv", "--model", "gs://b/m", "--output", "gs://b/out"),
+            *("--runner", "DataflowRunner", "--setup_file", "setup.py"),
+        ]
+    )
 
 
 def test_beam_s_own_flags_are_passed_on() -> None:

@@ -54,6 +54,18 @@ def test_bad_files_cost_themselves_only(
     }
 
 
+def test_bad_files_cost_themselves_only_with_two_worker_threads(
+    mixed_list: Path, bad_files: Sequence[BadFile], tmp_path: Path
+) -> None:
+    done = run(
+        *("--input", f"@{mixed_list}", "--model", MODEL, "--max_file_bytes", MAX_FILE_BYTES),
+        *("--direct_num_workers", 2, "--direct_running_mode", "multi_threading"),
+        output=tmp_path,
+    )
+    check_outcomes(done, bad_files)
+    assert done.summary["model_loads"] == 1
+
+
 def test_bad_files_cost_themselves_only_with_two_worker_processes(
     mixed_list: Path, bad_files: Sequence[BadFile], tmp_path: Path
 ) -> None:
@@ -67,7 +79,8 @@ def test_bad_files_cost_themselves_only_with_two_worker_processes(
     assert json.loads((tmp_path / "summary.json").read_text())["model_loads"] == 2
 
 
-def test_awkward_names_are_predicted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signature", ["serving_default", "from_bytes"])
+def test_awkward_names_are_predicted(tmp_path: Path, signature: str) -> None:
     names = [
         "a b.png",
         "100%.png",
@@ -77,6 +90,10 @@ def test_awkward_names_are_predicted(tmp_path: Path) -> None:
         "[1].png",
         "q'\".png",
         "*.png",
+        "#?&=.png",
+        "a,b.png",
+        " .png",
+        "back\\slash.png",
     ]
     folder = tmp_path / "files"
     folder.mkdir()
@@ -85,10 +102,11 @@ def test_awkward_names_are_predicted(tmp_path: Path) -> None:
     quoted = [str(folder / name).replace('"', '""') for name in names]
     (tmp_path / "names.csv").write_text("uri\n" + "".join(f'"{name}"\n' for name in quoted))
 
-    done = run("--input", f"@{tmp_path}/names.csv", "--model", MODEL, output=tmp_path / "out")
-
-    assert done.code == DONE, done.complaints
-    assert sorted(row["uri"] for row in done.predictions) == sorted(str(folder / name) for name in names)
+    for source, output_format in ((f"@{tmp_path}/names.csv", "csv"), (f"{folder}/*", "jsonl")):
+        flags = ("--model", MODEL, "--signature", signature, "--output_format", output_format)
+        done = run("--input", source, *flags, output=tmp_path / output_format)
+        assert done.code == DONE, done.complaints
+        assert sorted(row["uri"] for row in done.predictions) == sorted(str(folder / name) for name in names)
 
 
 def test_a_name_given_twice_is_predicted_twice_under_one_id(digits: Path, tmp_path: Path) -> None:

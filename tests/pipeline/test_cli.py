@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from options import GROUPS
 from pipeline.cli import INTERRUPTED
 from pipeline.run import DONE, FAILED
 from tests.conftest import IMAGES, MODEL, ROOT, run
+from tests.transforms.toy_models import save_toys
 from transforms import progress
 
 COMMAND = (sys.executable, "-m", "pipeline")
@@ -48,8 +50,30 @@ def test_a_model_that_breaks_on_the_worker_fails_the_run_with_its_reason(tmp_pat
     done = run("--input", IMAGES[0], "--model", broken, output=tmp_path / "out")
     assert done.code == FAILED
     assert f"--model {broken} cannot be loaded" in done.complaints
+    assert "variables" in done.complaints
     assert "the output is not complete" in done.complaints
     assert not done.predictions
+
+
+def test_the_reason_of_a_failure_on_a_worker_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = save_toys(tmp_path / "toys")
+    flags = ("--model", model, "--signature", "no_rows", "--input_kind", "bytes")
+    done = run("--input", IMAGES[0], *flags, output=tmp_path / "out")
+    assert done.code == FAILED
+    told = caplog.text + done.complaints  # the terminal shows both
+    assert told.count("the first dimension must be the batch's") == 1, told
+    assert told.count("Traceback") <= 1, told
+    assert done.complaints.endswith("the run failed; the output is not complete\n")
+
+
+def test_the_help_comes_soon() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*COMMAND, "--help"], cwd=ROOT, capture_output=True, check=True, timeout=120)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of its own processor time, for other processes may slow it down.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
 
 
 class TestProgress:
@@ -79,11 +103,36 @@ class TestProgress:
         assert "1 files listed, loading the model" in shown
 
 
-def test_ctrl_c_ends_a_run_soon_and_says_that_the_output_is_not_complete(tmp_path: Path) -> None:
-    flags = ("--input", IMAGES[0], "--model", MODEL, "--output", tmp_path)
-    code, shown = in_terminal(*flags, interrupt_at="loading the model")
-    assert code == INTERRUPTED
+@pytest.mark.parametrize("moment", ["loading the model", "of 50,000 files predicted"])
+def test_ctrl_c_ends_a_run_soon_and_says_that_the_output_is_not_complete(tmp_path: Path, moment: str) -> None:
+    (tmp_path / "names.txt").write_text(f"{IMAGES[0]}\n" * 50_000)
+    flags = ("--input", f"@{tmp_path}/names.txt", "--model", MODEL, "--output", tmp_path / "out")
+    code, shown = in_terminal(*flags, interrupt_at=moment)
+    assert code == INTERRUPTED, shown
     assert "interrupted; the output is not complete" in shown
+    assert "Traceback" not in shown
+    assert not list(tmp_path.glob("out/predictions-*"))
+
+
+def test_ctrl_c_ends_a_run_though_a_thread_of_the_runner_is_left() -> None:
+    # Beam's sampler of states, when Ctrl-C comes before it is told to stop
+    program = """
+import runpy, sys, threading
+import pipeline.run
+
+def predict(arguments, prog):
+    threading.Thread(target=threading.Event().wait).start()
+    raise KeyboardInterrupt
+
+pipeline.run.predict = predict
+sys.argv = ["pipeline"]
+runpy.run_module("pipeline", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == INTERRUPTED
+    assert "interrupted; the output is not complete" in done.stderr
 
 
 def in_terminal(*flags: object, interrupt_at: str | None = None) -> tuple[int, str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import DIGITS, IMAGES, MODEL, Row, Run, run
@@ -97,6 +99,31 @@ def test_ids_are_the_same_at_a_replay_and_differ_by_signature(
     assert ids == {row["prediction_id"] for row in runs["from_bytes", "parquet"].predictions}
     assert len(ids) == len(IMAGES)
     assert not ids & {row["prediction_id"] for row in runs["serving_default", "jsonl"].predictions}
+
+
+def test_ids_are_the_same_for_a_glob_and_a_list_and_in_all_formats(
+    runs: Mapping[tuple[str, str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(DIGITS.parent.parent)
+    globbed = run(
+        *("--input", "examples/digits/images/*.png", "--model", MODEL, "--signature", "from_bytes"),
+        *("--output_format", "parquet"),
+        output=tmp_path,
+    )
+    listed = {row["uri"]: row["prediction_id"] for row in runs["from_bytes", "csv"].predictions}
+    assert {row["uri"]: row["prediction_id"] for row in globbed.predictions} == listed
+    assert len(listed) == len(IMAGES)
+
+
+def test_parquet_has_the_types_of_the_signature(runs: Mapping[tuple[str, str], Run]) -> None:
+    (path,) = runs["from_bytes", "parquet"].output.glob("*.parquet")
+    assert pq.read_metadata(path).num_rows == len(IMAGES)
+    outputs = pq.read_schema(path).field("outputs").type
+    assert [(field.name, field.type) for field in outputs] == [
+        ("label", pa.int64()),
+        ("probability", pa.float32()),
+        ("scores", pa.list_(pa.field("element", pa.float32()))),
+    ]
 
 
 def test_the_summary_tells_what_is_in_the_files(runs: Mapping[tuple[str, str], Run]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -19,11 +20,15 @@ FLAGS = ["--input", "*.png", "--model", str(MODEL), "--output", "out"]
 
 
 @pytest.fixture
-def labels() -> list[str]:
+def steps() -> list[Any]:
     options = parse(FLAGS)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, make_steps(options, make_predictor(options)))
-    steps = pipeline.to_runner_api().components.transforms.values()
+    return list(pipeline.to_runner_api().components.transforms.values())
+
+
+@pytest.fixture
+def labels(steps: list[Any]) -> list[str]:
     names = {step.unique_name for step in steps if step.unique_name}
     return sorted(name for name in names if not name.startswith("ref_"))  # the pipeline itself
 
@@ -40,6 +45,23 @@ def test_it_reads_source_batch_read_predict_sink(labels: list[str]) -> None:
     assert outermost == {
         *("Source", "BatchFiles", "ReadFiles", "Predict", "WritePredictions"),
         *("DeadLetters", "WriteDeadLetters"),
+    }
+
+
+def test_each_step_feeds_the_next_and_every_stage_the_dead_letters(steps: list[Any]) -> None:
+    outermost = [step for step in steps if step.unique_name and "/" not in step.unique_name]
+    makers = {made: step.unique_name for step in outermost for made in step.outputs.values()}
+    fed_by = {
+        step.unique_name: sorted(makers[taken] for taken in step.inputs.values() if taken in makers)
+        for step in outermost
+    }
+    assert {name: makers for name, makers in fed_by.items() if makers} == {
+        "BatchFiles": ["Source"],
+        "ReadFiles": ["BatchFiles"],
+        "Predict": ["ReadFiles"],
+        "WritePredictions": ["Predict"],
+        "DeadLetters": ["Predict", "ReadFiles", "Source"],
+        "WriteDeadLetters": ["DeadLetters"],
     }
 
 

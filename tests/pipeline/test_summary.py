@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipeline.run import DONE, FAILED, TOO_MANY_DEAD_LETTERS, exit_code
 from pipeline.summary import Summary, median
+from tests.conftest import IMAGES, MAX_FILE_BYTES, MODEL, BadFile, run
 
 SUMMARY = Summary(
     inputs=10,
@@ -74,3 +77,42 @@ def test_it_reads_well() -> None:
 
 def test_what_is_lost_stands_out() -> None:
     assert "UNACCOUNTED           1" in str(replace(SUMMARY, unaccounted=1))
+
+
+def test_its_numbers_are_those_of_the_files(
+    mixed_list: Path, bad_files: Sequence[BadFile], tmp_path: Path
+) -> None:
+    flags = ("--signature", "from_bytes", "--max_batch_size", 7, "--max_file_bytes", MAX_FILE_BYTES)
+    done = run("--input", f"@{mixed_list}", "--model", MODEL, *flags, output=tmp_path)
+    summary = done.summary
+
+    kinds = Counter(f"{row['stage']}/{row['error']}" for row in done.dead_letters)
+    assert summary["dead_letters"] == dict(kinds)
+    assert summary["predictions"] == len(done.predictions)
+    assert summary["inputs"] == len(done.predictions) + len(done.dead_letters)
+    assert summary["unaccounted"] == 0
+    assert summary["median_batch_size"] <= 7
+    assert summary["batches"] >= len(done.predictions) / 7
+    assert summary["model"] == str(MODEL)
+    assert summary["model_loads"] == 1
+    assert {row["signature"] for row in done.predictions} == {summary["signature"]}
+    assert summary["files_per_second"] == pytest.approx(len(IMAGES) / summary["seconds"], rel=0.01)
+
+    decoded = [Path(bad.uri) for bad in bad_files if bad.stage == "decode"]  # which were read before
+    read = sum(path.stat().st_size for path in [*IMAGES, *decoded])
+    assert summary["bytes_per_second"] == pytest.approx(read / summary["seconds"], rel=0.01)
+
+    assert sorted(tmp_path.glob("*.jsonl")) == sorted(
+        path
+        for pattern in (summary["output"], summary["dead_letters_output"])
+        for path in tmp_path.glob(Path(pattern).name)
+    )
+
+
+def test_the_terminal_shows_the_same_numbers(
+    mixed_list: Path, bad_files: Sequence[BadFile], tmp_path: Path
+) -> None:
+    flags = ("--input", f"@{mixed_list}", "--model", MODEL, "--max_file_bytes", MAX_FILE_BYTES)
+    done = run(*flags, output=tmp_path)
+    assert done.printed == f"{Summary(**done.summary)}\n"
+    assert f"dead letters {len(bad_files)} " in " ".join(done.printed.split())

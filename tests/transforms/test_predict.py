@@ -128,7 +128,7 @@ class TestBrokenPromises:
         predictor = SavedModelPredictor(digits.MODEL, "from_bytes")
         assert predictor.signature
         predictor.model = str(tmp_path)  # gone, when the worker loads it
-        with pytest.raises(Exception, match=f"--model {tmp_path} cannot be loaded"):
+        with pytest.raises(Exception, match=f"--model {tmp_path} is not a SavedModel"):
             predict(predictor, items(b"1"))
 
 

@@ -117,7 +117,6 @@ def taken(ahead: ReadAhead[Any]) -> Any:
 def outcome_of(ahead: ReadAhead[Any], ref: FileRef) -> Any:
     ahead.put([ref], None)
     ((_, outcome),) = taken(ahead)[1]
-    ahead.release()
     return outcome
 
 
@@ -200,7 +199,6 @@ class TestOrder:
         assert len(ahead) == len(batches)
         for number, batch in enumerate(batches):
             tag, outcomes = taken(ahead)
-            ahead.release()
             assert tag == number
             assert [ref for ref, _ in outcomes] == batch
             assert [len(outcome.content) for _, outcome in outcomes] == [ref.size for ref in batch]
@@ -237,7 +235,7 @@ class TestOverlap:
         gated.open(first.uri)
         for ref in (first, second, third):
             ahead.put([ref], None)
-        taken(ahead)  # and not released: it is in use
+        taken(ahead)  # it is in use
         gated.wait_for_readers(second.uri, third.uri)
 
     def test_enough_is_ahead_when_every_thread_has_two_files_beyond_the_first_batch(
@@ -265,20 +263,18 @@ class TestBound:
         gated.open_all()
         for ref in refs:
             assert [taken_ref for taken_ref, _ in taken(ahead)[1]] == [ref]
-            ahead.release()
 
-    def test_what_is_held_counts_until_it_is_released(
+    def test_the_batch_in_use_takes_no_room_from_the_next_ones(
         self, opened: Opened, files: Any, gated: GatedStorage
     ) -> None:
         ahead = opened(ahead_bytes=100)
-        first, second = files(100, 100)
+        first, second, third = files(100, 100, 100)
         gated.open(first.uri)
-        ahead.put([first], None)
-        ahead.put([second], None)
+        for ref in (first, second, third):
+            ahead.put([ref], None)
         taken(ahead)
-        assert gated.reading() == set()
-        ahead.release()
         gated.wait_for_readers(second.uri)
+        assert gated.reading() == {second.uri}
 
     def test_a_batch_that_is_larger_than_the_bound_passes(self, opened: Opened, files: Any) -> None:
         ahead = opened(ahead_bytes=1)
@@ -288,7 +284,6 @@ class TestBound:
         for batch in batches:
             outcomes = taken(ahead)[1]
             assert [len(outcome.content) for _, outcome in outcomes] == [ref.size for ref in batch]
-            ahead.release()
 
     @pytest.mark.parametrize("threads", [1, 2])
     def test_few_threads_and_a_narrow_bound_end_in_no_standstill(
@@ -300,7 +295,6 @@ class TestBound:
             ahead.put(batch, None)
         for batch in batches:
             assert [ref for ref, _ in taken(ahead)[1]] == batch
-            ahead.release()
 
     def test_files_that_fail_give_their_room_back(
         self, opened: Opened, files: Any, gated: GatedStorage
@@ -311,7 +305,7 @@ class TestBound:
         gated.open(gone.uri)
         ahead.put([gone], None)
         ahead.put([there], None)
-        gated.wait_for_readers(there.uri)  # though nothing was taken or released
+        gated.wait_for_readers(there.uri)  # though nothing was taken
 
     def test_files_that_are_only_looked_at_take_no_room(self, opened: Opened, files: Any) -> None:
         ahead = opened(content=False, ahead_bytes=1)

@@ -11,14 +11,17 @@ import re
 from transforms.errors import ModelError
 from transforms.predictors.base import INPUT_KINDS, InputKind, Signature
 
-_WORDS: dict[InputKind, frozenset[str]] = {
-    "names": frozenset(
-        {"file", "filename", "filenames", "files", "name", "names", "path", "paths", "uri", "uris"}
+_TELLING: tuple[tuple[InputKind | None, frozenset[str]], ...] = (
+    (None, frozenset({"id", "ids", "key", "keys"})),
+    ("bytes", frozenset({"b64", "binary", "bytes", "content", "contents", "encoded", "raw"})),
+    (
+        "names",
+        frozenset({"file", "filename", "filenames", "filepath", "filepaths", "files", "name", "names"}),
     ),
-    "bytes": frozenset(
-        {"b64", "bytes", "content", "contents", "encoded", "image", "images", "jpeg", "png", "raw"}
-    ),
-}
+    ("names", frozenset({"path", "paths", "uri", "uris", "url", "urls"})),
+    ("bytes", frozenset({"image", "images", "jpeg", "jpg", "png"})),
+)
+"""The words that tell, the strongest first: `image_path` is a name, and `file_content` are bytes."""
 
 
 def choose_input_kind(signature: Signature, wanted: InputKind | None = None) -> InputKind:
@@ -53,5 +56,4 @@ def choose_input_kind(signature: Signature, wanted: InputKind | None = None) -> 
 
 def _told_by(name: str) -> InputKind | None:
     words = set(re.findall(r"[a-z0-9]+", name.lower()))
-    told = [kind for kind in INPUT_KINDS if words & _WORDS[kind]]
-    return told[0] if len(told) == 1 else None
+    return next((kind for kind, telling in _TELLING if words & telling), None)

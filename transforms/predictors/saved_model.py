@@ -89,9 +89,13 @@ class SavedModelPredictor:
         """Load the model with TensorFlow.
 
         Raises:
-            ModelError: TensorFlow cannot load it.
+            ModelError: TensorFlow cannot load it, or it is no longer the one whose version is known.
         """
         tf = import_tensorflow()
+        if fingerprint(self.model) != self.model_version:
+            raise ModelError(
+                f"--model {self.model} has changed since the start; give each version a folder of its own"
+            )
         try:
             self._loaded = tf.saved_model.load(self.model)  # its signatures do not keep it alive
             self._call = self._loaded.signatures[self.signature_name]

@@ -100,13 +100,20 @@ def fingerprint(model: str) -> str:
         ModelError: As for `read_signatures`.
     """
     digest = hashlib.blake2b(_read(model, "saved_model.pb"), digest_size=8)
-    folder = storage.join(model, "")
-    for ref in sorted(storage.glob(f"{storage.escape(folder)}**"), key=lambda ref: ref.uri):
-        name = ref.uri.removeprefix(folder)
+    for name in sorted(_names(model)):
         if name.startswith(_IDENTIFYING):
             digest.update(name.encode(errors="surrogateescape"))
             digest.update(_read(model, name))
     return digest.hexdigest()
+
+
+def _names(model: str) -> list[str]:
+    """List the files of a model, by their names in its folder."""
+    folder = storage.join(model, "")
+    try:
+        return [ref.uri.removeprefix(folder) for ref in storage.glob(f"{storage.escape(folder)}**")]
+    except ReadError as error:
+        raise ModelError(f"--model {model} cannot be listed: {error}") from error
 
 
 def _read(model: str, name: str) -> bytes:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.json_values import to_json
-from transforms.schemas import Record, is_json
+from transforms.schemas import OUTPUTS, Record, is_json
 
 ROWS_PER_GROUP = 4_096
+BYTES_PER_GROUP = 64 << 20
 
 
 class ParquetWriter:
@@ -22,11 +23,13 @@ class ParquetWriter:
         self._schema = schema
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
         self._rows: list[Record] = []
+        self._bytes = 0
 
     def write(self, record: Record) -> None:
         """See `RecordWriter.write`."""
         self._rows.append(record)
-        if len(self._rows) >= ROWS_PER_GROUP:
+        self._bytes += sum(getattr(value, "nbytes", 0) for value in getattr(record, OUTPUTS, {}).values())
+        if len(self._rows) >= ROWS_PER_GROUP or self._bytes >= BYTES_PER_GROUP:
             self._flush()
 
     def close(self) -> None:
@@ -39,6 +42,7 @@ class ParquetWriter:
         columns = [_array([getattr(row, field.name) for row in self._rows], field) for field in self._schema]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._rows.clear()
+        self._bytes = 0
 
 
 def _array(values: list[Any], field: pa.Field) -> pa.Array:

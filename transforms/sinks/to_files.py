@@ -29,7 +29,8 @@ class ToFiles(beam.PTransform[PCollection[Record], PCollection[str]]):
     """Write records to files, which appear whole and under names that never repeat.
 
     Each bundle of records is written to a hidden file. Only when the runner has accepted the bundle does the
-    file get its name: so a bundle that is tried again leaves no record twice.
+    file get its name: so a bundle that is tried again leaves no record twice. There are no dead letters here:
+    what a predictor returns was checked against the signature that the schema follows from.
 
     Attributes:
         prefix: How the names begin, with the folder: `gs://bucket/out/predictions`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.errors import ListError, ParseError, ReadError
+from transforms.errors import ListError, ParseError, ReadError, is_retryable
 from transforms.records import FileRef, is_utf8, printable
 
 
@@ -17,6 +17,7 @@ def expand_glob(pattern: str) -> Iterator[FileRef | ParseError]:
 
     Raises:
         ListError: There is none, or the place cannot be listed.
+        StorageUnavailable: The storage failed; a later try may succeed.
     """
     found = False
     try:
@@ -28,6 +29,8 @@ def expand_glob(pattern: str) -> Iterator[FileRef | ParseError]:
             found = True
             yield ref if is_utf8(ref.uri) else _unwritable(ref)
     except ReadError as error:
+        if is_retryable(error):
+            raise  # what is left of the listing would be lost in silence
         raise ListError(str(error)) from error
     if not found:
         raise ListError(

@@ -7,15 +7,20 @@ import csv
 import gzip
 import io
 import itertools
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 import orjson
 
-from transforms.errors import ListError, ParseError
+from transforms import storage
+from transforms.errors import ListError, ParseError, ReadError, is_retryable
 from transforms.records import FileRef
 
 URI_COLUMN = "uri"
+
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+"""What a damaged compressed file raises while it is read."""
 
 Entry = FileRef | ParseError
 
@@ -32,6 +37,7 @@ def read_list(uri: str) -> Iterator[Entry]:
 
     Raises:
         ListError: The list cannot be read, has no column `uri`, or is empty.
+        StorageUnavailable: The storage failed; what is left of the list would be lost.
     """
     empty = True
     try:
@@ -39,21 +45,18 @@ def read_list(uri: str) -> Iterator[Entry]:
             for entry in _reader(uri)(uri, file):
                 empty = False
                 yield entry
-    except ListError:
-        raise
-    except Exception as error:  # each file system and each compression raises its own
+    except _DAMAGE as error:
         raise ListError(f"the list {uri} cannot be read: {error}") from error
     if empty:
         raise ListError(f"the list {uri} is empty")
 
 
 def _open(uri: str) -> BinaryIO:
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
-
     try:
-        file = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    except Exception as error:  # each file system raises its own
+        file = storage.stream(uri)
+    except ReadError as error:
+        if is_retryable(error):
+            raise
         raise ListError(f"the list {uri} cannot be read: {error}") from error
     decompress = next((opened for end, opened in _COMPRESSIONS.items() if uri.lower().endswith(end)), None)
     return cast(BinaryIO, decompress(file)) if decompress else file
@@ -85,8 +88,8 @@ def _read_jsonl(uri: str, file: BinaryIO) -> Iterator[Entry]:
 
 
 def _read_csv(uri: str, file: BinaryIO) -> Iterator[Entry]:
-    lines = _Taken(_text(file, newline=""))
-    rows = csv.reader(lines, strict=True)  # else an unclosed quote swallows the rest of the list
+    lines = _Lines(_text(file, newline=""))
+    rows = csv.reader(lines, strict=True)
     columns: list[str] = []
     while True:
         lines.taken.clear()
@@ -97,7 +100,9 @@ def _read_csv(uri: str, file: BinaryIO) -> Iterator[Entry]:
         except csv.Error as error:
             if not columns:
                 raise ListError(f"the header of the list {uri} cannot be parsed: {error}") from error
-            yield ParseError(f"line {lines.count} of {uri}: {error}", lines.text())
+            number = lines.blame_first()
+            yield ParseError(f"line {number} of {uri}: {error}", _raw(lines.text()))
+            rows = csv.reader(lines, strict=True)
             continue
         if not row:
             continue
@@ -119,8 +124,8 @@ def _csv_row(where: str, columns: list[str], row: list[str], line: str) -> Entry
     return _row(where, dict(itertools.zip_longest(columns, row)), line)
 
 
-class _Taken:
-    """Lines, of which those that were taken since the last row are kept: csv does not tell them."""
+class _Lines:
+    """Lines, of which those that make up the present row are kept: csv does not tell them."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
@@ -138,6 +143,17 @@ class _Taken:
 
     def text(self) -> str:
         return "".join(self.taken).rstrip("\r\n")
+
+    def blame_first(self) -> int:
+        """Give back all lines of a row that cannot be parsed but its first, and return the number of that.
+
+        An unclosed quote takes in the lines behind it, which are good.
+        """
+        behind = self.taken[1:]
+        self._lines = itertools.chain(behind, self._lines)
+        self.count -= len(behind)
+        del self.taken[1:]
+        return self.count
 
 
 _COMPRESSIONS: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open}

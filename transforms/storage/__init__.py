@@ -14,6 +14,7 @@ from transforms.storage.access import (
     read,
     stat,
     storage_of,
+    stream,
 )
 from transforms.storage.base import Storage
 from transforms.storage.patterns import escape, is_pattern
@@ -32,4 +33,5 @@ __all__ = [
     "read",
     "stat",
     "storage_of",
+    "stream",
 ]

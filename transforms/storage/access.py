@@ -75,6 +75,11 @@ def glob(pattern: str) -> Iterator[FileRef]:
     return storage_of(pattern).glob(pattern)
 
 
+def stream(uri: str) -> BinaryIO:
+    """See `Storage.stream`."""
+    return storage_of(uri).stream(uri)
+
+
 def create(uri: str) -> BinaryIO:
     """See `Storage.create`."""
     return storage_of(uri).create(uri)

@@ -26,6 +26,9 @@ class Storage(Protocol):
             FileTooLarge: It has more than `max_bytes` bytes; then none was read.
         """
 
+    def stream(self, uri: str) -> BinaryIO:
+        """Open a file for reading from its beginning to its end, without decompression."""
+
     def glob(self, pattern: str) -> Iterator[FileRef]:
         """List the files of a pattern, see `patterns`."""
 
@@ -43,6 +46,19 @@ def check_size(uri: str, size: int, max_bytes: int) -> None:
     """Refuse a file that is too large, before it is read."""
     if size > max_bytes:
         raise FileTooLarge(f"{uri} has {size:,} bytes; at most {max_bytes:,} are allowed (--max_file_bytes)")
+
+
+def check_generation(wanted: FileRef, present: FileRef) -> None:
+    """Refuse a file that is not what it was when it was listed.
+
+    Raises:
+        FileMissing: It has been overwritten.
+    """
+    if wanted.generation not in (None, present.generation):
+        raise FileMissing(
+            f"{wanted.uri} has been overwritten: its generation is {present.generation}, "
+            f"not {wanted.generation}"
+        )
 
 
 def missing(uri: str) -> FileMissing:

@@ -44,6 +44,11 @@ class GcsStorage:
 
         return cast(bytes, _translated(ref.uri, download))
 
+    def stream(self, uri: str) -> BinaryIO:
+        """See `Storage.stream`; of the generation that is the present one now."""
+        generation = self.stat(uri).generation
+        return cast(BinaryIO, _object(uri, generation).open("rb", raw_download=True))
+
     def glob(self, pattern: str) -> Iterator[FileRef]:
         """See `Storage.glob`."""
         matches = compile_pattern(pattern).match

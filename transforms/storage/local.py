@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 from transforms.errors import AccessDenied, FileMissing, NotAFile, ReadError, StorageUnavailable
 from transforms.records import FileRef
-from transforms.storage.base import check_size, missing
+from transforms.storage.base import check_generation, check_size, missing
 from transforms.storage.patterns import compile_pattern, literal_prefix
 
 _NAMES_NOTHING = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
@@ -28,12 +29,14 @@ class LocalStorage:
             raise _read_error(uri, error) from error
 
     def read(self, ref: FileRef, max_bytes: int) -> bytes:
-        """See `Storage.read`; a file has only its present generation."""
+        """See `Storage.read`; of a file there is only the present generation."""
         try:
             # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
             descriptor = os.open(ref.uri, os.O_RDONLY | os.O_NONBLOCK)
             try:
-                check_size(ref.uri, _ref(ref.uri, os.fstat(descriptor)).size or 0, max_bytes)
+                present = _ref(ref.uri, os.fstat(descriptor))
+                check_generation(ref, present)
+                check_size(ref.uri, present.size or 0, max_bytes)
                 with open(descriptor, "rb", closefd=False) as file:
                     content = file.read(max_bytes + 1)
             finally:
@@ -45,6 +48,7 @@ class LocalStorage:
 
     def glob(self, pattern: str) -> Iterator[FileRef]:
         """See `Storage.glob`; in the order of the names, folder by folder."""
+        pattern = re.sub(r"/{2,}", "/", pattern)  # means the same here, and is no part of the names
         matches = compile_pattern(pattern).match
         folder = os.path.dirname(literal_prefix(pattern))
         depth = None if "**" in pattern else pattern[len(folder) :].strip(os.sep).count(os.sep)
@@ -57,6 +61,14 @@ class LocalStorage:
             return self.stat(path)
         except ReadError:
             return FileRef(path)  # a dangling link, say: reading it tells
+
+    def stream(self, uri: str) -> BinaryIO:
+        """See `Storage.stream`."""
+        self.stat(uri)
+        try:
+            return open(uri, "rb")
+        except OSError as error:
+            raise _read_error(uri, error) from error
 
     def create(self, uri: str) -> BinaryIO:
         """See `Storage.create`."""
@@ -79,9 +91,11 @@ class LocalStorage:
 def _walk(folder: str, depth: int | None) -> Iterator[str]:
     """List the files in a folder and, down to a depth, in those below it."""
     top = folder or os.curdir
+    failures: list[OSError] = []
     if "\0" in top:
         return
-    for parent, folders, names in os.walk(top, onerror=_check_listed):
+    # Links are followed only to a certain depth, where they cannot lead in a circle.
+    for parent, folders, names in os.walk(top, onerror=failures.append, followlinks=depth is not None):
         relative = os.path.relpath(parent, top)
         level = 0 if relative == os.curdir else relative.count(os.sep) + 1
         if depth is not None and level >= depth:
@@ -90,13 +104,10 @@ def _walk(folder: str, depth: int | None) -> Iterator[str]:
         for name in sorted(names):
             path = os.path.join(parent, name)
             yield path if folder else os.path.relpath(path)
-
-
-def _check_listed(error: OSError) -> None:
-    """Pass over a folder that is not there; one that may not be listed would be lost in silence."""
-    failure = _read_error(str(error.filename), error)
-    if not isinstance(failure, FileMissing):
-        raise failure from error
+    for error in failures:
+        failure = _read_error(str(error.filename), error)
+        if not isinstance(failure, FileMissing):
+            raise failure from error  # at the end: it costs none of the others
 
 
 def _ref(uri: str, status: os.stat_result) -> FileRef:

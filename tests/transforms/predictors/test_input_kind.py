@@ -34,12 +34,25 @@ def test_where_the_input_tells_nothing_the_signature_does(name: str, kind: Input
     assert choose_input_kind(signature(name, strings("x"))) == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("image_path", "names"),
+        ("image_url", "names"),
+        ("image_filepath", "names"),
+        ("file_contents", "bytes"),
+    ],
+)
+def test_of_two_words_the_stronger_one_tells(name: str, kind: InputKind) -> None:
+    assert choose_input_kind(signature("serve", strings(name))) == kind
+
+
 def test_the_input_goes_before_the_signature() -> None:
     assert choose_input_kind(signature("from_bytes", strings("filenames"))) == "names"
 
 
-@pytest.mark.parametrize("name", ["x", "input_1", "image_path", "file_contents", "profiles", "imagery", ""])
-def test_a_name_that_tells_nothing_or_both_needs_the_users_word(name: str) -> None:
+@pytest.mark.parametrize("name", ["x", "input_1", "image_id", "file_key", "profiles", "imagery", ""])
+def test_a_name_that_tells_nothing_needs_the_users_word(name: str) -> None:
     undecided = signature("serving_default", strings(name))
     with pytest.raises(ModelError, match="pass --input_kind names or --input_kind bytes") as raised:
         choose_input_kind(undecided)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.emulators import fake_gcs_server, storage_client_of
 from transforms.errors import ListError, ParseError
-from transforms.records import FileRef
+from transforms.json_values import record_to_json
+from transforms.records import DeadLetter, FileRef
 from transforms.sources.lists import Entry, read_list
 
 Reader = Callable[[str, bytes], list[Entry]]
@@ -141,11 +142,18 @@ class TestCsv:
         assert isinstance(last, FileRef)
         assert "line 3 of " in str(error_of(bad))
 
-    def test_an_unclosed_quote_is_told_and_costs_none_of_the_lines_before(self, read: Reader) -> None:
-        first, *rest = read("names.csv", b'uri,label\na.png,1\n"b.png,2\nc.png,3\n')
-        assert first == FileRef("a.png", attributes={"label": "1"})
-        assert rest
-        assert all(isinstance(entry, ParseError) for entry in rest)
+    def test_an_unclosed_quote_costs_its_own_line_only(self, read: Reader) -> None:
+        lines = "".join(f"{number}.png,1\n" for number in range(20_000))
+        bad, *good = read("names.csv", b'uri,x\n"bad.png,1\n' + lines.encode())
+        assert "line 2 of " in str(error_of(bad))
+        assert error_of(bad).payload == '"bad.png,1'
+        assert good == [FileRef(f"{number}.png", attributes={"x": "1"}) for number in range(20_000)]
+
+    def test_a_line_that_is_neither_csv_nor_utf8_can_be_written(self, read: Reader) -> None:
+        bad, good = read("names.csv", b'uri,x\n"abc"d\xe9,x\ngood.png,1\n')
+        assert error_of(bad).payload == '"abc"d\\xe9,x'
+        assert record_to_json(DeadLetter.of(error_of(bad)))
+        assert good == FileRef("good.png", attributes={"x": "1"})
 
     def test_what_cannot_be_parsed_is_kept(self, read: Reader) -> None:
         _, bad, _ = read("names.csv", b'uri,label\na.png,1\n"b".png,2\nc.png,3\n')
