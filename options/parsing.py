@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from options.batching import BatchingOptions
+from options.checks import check_together
 from options.engine import EngineOptions
 from options.flags import FlagGroup, add_flags
 from options.model import ModelOptions
@@ -17,6 +18,7 @@ from options.postprocessing import PostprocessingOptions
 from options.sink import SinkOptions
 from options.source import SourceOptions
 from transforms.errors import UsageError
+from transforms.records import is_utf8, printable
 
 GROUPS: tuple[type[FlagGroup], ...] = (
     SourceOptions,
@@ -51,14 +53,26 @@ def parse(arguments: Sequence[str], prog: str = "beam-predict") -> PipelineOptio
         SystemExit: The help was asked for, and printed.
     """
     _, rest = help_parser(prog).parse_known_args(arguments)
-    _, unknown = _beam_parser().parse_known_args(rest)
+    problems = [f"{printable(word)!r} is not UTF-8" for word in arguments if not is_utf8(word)]
+    problems += _problems_with_beam(rest)
+    understood = not problems
     options = PipelineOptions(list(arguments))
-    problems = explain_unknown(unknown, _own_flags(), _beam_flags()) if unknown else []
     for group in views(options):
         problems += group.validate()
+    if understood:
+        problems += check_together(options)
     if problems:
         raise UsageError(problems)
     return options
+
+
+def _problems_with_beam(rest: list[str]) -> list[str]:
+    """Tell what of the words that are none of this project's flags is none of Beam's either."""
+    try:
+        _, unknown = _beam_parser().parse_known_args(rest)
+    except UsageError as error:
+        return error.problems
+    return explain_unknown(unknown, _own_flags(), _beam_flags()) if unknown else []
 
 
 def views(options: PipelineOptions) -> list[FlagGroup]:
@@ -102,13 +116,24 @@ def explain_unknown(words: Sequence[str], *known: Sequence[str]) -> list[str]:
     """Tell what is wrong with words that no flag takes.
 
     Args:
-        words: At least one.
+        words: In the order in which they were typed.
         known: The flags that there are; those that are likelier to be meant first.
     """
-    flags = [_name(word) for word in words if word.startswith("-")]
-    if not flags:
-        return [f"{words[0]!r} belongs to no flag; put a glob in quotes, so that the shell leaves it alone"]
-    return [f"unknown flag {flag}{_suggestion(flag, known)}" for flag in flags]
+    problems = []
+    belongs = False  # whether a word may be the value of the unknown flag before it
+    stray = []
+    for word in words:
+        if word.startswith("-"):
+            problems.append(f"unknown flag {_name(word)}{_suggestion(_name(word), known)}")
+            belongs = "=" not in word
+        else:
+            stray += [] if belongs else [word]
+            belongs = False
+    if stray:
+        problems.append(
+            f"{stray[0]!r} belongs to no flag; put a glob in quotes, so that the shell leaves it alone"
+        )
+    return problems
 
 
 def _name(word: str) -> str:

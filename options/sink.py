@@ -66,8 +66,6 @@ class SinkOptions(FlagGroup, PipelineOptions):
 
 def file_prefix(output: str, name: str) -> str:
     """Put a name into a folder, or behind a prefix of names."""
-    return (
-        output + name
-        if output.endswith(("/", "-", "_", ".")) and output not in (".", "..")
-        else f"{output}/{name}"
-    )
+    if output.endswith(("-", "_", ".")) and output not in (".", ".."):
+        return output + name
+    return f"{output.rstrip('/')}/{name}"

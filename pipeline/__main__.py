@@ -1,8 +1,6 @@
 """`python -m pipeline`."""
 
-import sys
-
-from pipeline.cli import main
+from pipeline.cli import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
 from transforms.errors import ConfigurationError, UsageError
 
 PROG = "beam-predict"
-INTERRUPTED = 130
 _FRAMES = 8
 
 # What Beam's worker processes warn of at every local start, and nobody can act upon.
@@ -54,9 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, rest = _choose(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(name, rest)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
-        return INTERRUPTED
+    except (Exception, KeyboardInterrupt) as error:
+        if _was_interrupted(error):
+            print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
+            return INTERRUPTED
+        traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
+        print(f"{PROG}: the run failed; the output is not complete", file=sys.stderr)
+        return FAILED
 
 
 def _choose(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -74,8 +79,6 @@ def _listed() -> str:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from pipeline.run import FAILED, WRONG_USAGE
-
     try:
         return COMMANDS[name].run(arguments)
     except UsageError as error:
@@ -89,13 +92,27 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except ConfigurationError as error:
         print(f"{PROG} {name}: failed: {error}", file=sys.stderr)
         return FAILED
-    except Exception as error:
-        traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
-        print(f"{PROG}: the run failed; the output is not complete", file=sys.stderr)
-        return FAILED
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind an error: Beam's local runner makes other errors of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def console() -> NoReturn:
+    """Run the command line, and end the process."""
+    code = main()
+    if code == INTERRUPTED:  # threads of the runner may be left, and would be waited for
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)  # errors are told at the end
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(noise in record.getMessage() for noise in _NOISE))

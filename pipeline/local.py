@@ -16,14 +16,14 @@ from rich.console import Console
 
 from transforms import progress
 
-LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
+LOCAL_RUNNERS = ("directrunner", "fnapirunner")
 _SECONDS_BETWEEN_LINES = 0.5
 
 
 def is_local(options: PipelineOptions) -> bool:
-    """Tell whether the options ask for a runner on this machine."""
+    """Tell whether the options ask for the runner on this machine that `local_runner` makes."""
     name = options.view_as(StandardOptions).runner
-    return name is None or name.rpartition(".")[2] in LOCAL_RUNNERS
+    return name is None or name.rpartition(".")[2].lower() in LOCAL_RUNNERS
 
 
 def local_runner(options: PipelineOptions) -> PipelineRunner:
@@ -47,7 +47,8 @@ def shown_progress() -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    console = Console(stderr=True)
+    # A descriptor of its own, since the import of TensorFlow holds back what goes to the process's.
+    console = Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w"), force_terminal=True)
     with tempfile.TemporaryDirectory() as folder, _environment(progress.FOLDER_VARIABLE, folder):
         done = threading.Event()
         with console.status("starting") as status:

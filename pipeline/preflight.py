@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from options import SinkOptions, SourceOptions
 from pipeline.job import make_predictor
 from transforms import storage
-from transforms.errors import ItemError, ModelError, ParseError, UsageError
+from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
 from transforms.predictors.base import Predictor
 from transforms.records import Prediction
 from transforms.schemas import arrow_schema
@@ -49,7 +49,10 @@ def _model(options: PipelineOptions) -> tuple[Predictor | None, list[str]]:
 def _inputs(source: SourceOptions) -> Iterator[str]:
     """See that each input names at least one file or line; what is wrong with others is theirs to pay for."""
     for named in source.input:
-        first = next(list_files(named), None)
+        try:
+            first = next(list_files(named), None)
+        except ReadError as error:
+            first = error
         if isinstance(first, ItemError) and not isinstance(first, ParseError):
             yield f"--input {named}: {first}"
 
@@ -61,7 +64,7 @@ def _outputs(sink: SinkOptions) -> Iterator[str]:
     else:
         for flag, prefix in prefixes.items():
             yield from _not_writable(flag, prefix)
-    earlier = [uri for prefix in prefixes.values() for uri in _earlier(prefix)]
+    earlier = [uri for prefix in prefixes.values() for uri in _earlier(prefix)] + _earlier_summary(sink)
     if earlier and not sink.overwrite:
         yield (
             f"--output: an earlier run has left {', '.join(earlier)}; give another folder, or pass "
@@ -82,4 +85,10 @@ def _earlier(prefix: str) -> list[str]:
     """Name one of the files that an earlier run wrote, if there are any."""
     with contextlib.suppress(Exception):  # what cannot be listed is told by _not_writable
         return list(itertools.islice(written_files(prefix), 1))
+    return []
+
+
+def _earlier_summary(sink: SinkOptions) -> list[str]:
+    with contextlib.suppress(Exception):
+        return [sink.summary_file] if storage.exists(sink.summary_file) else []
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from options import SinkOptions, parse
 from pipeline import preflight
+from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
 from pipeline.graph import build
 from pipeline.job import make_steps
 from pipeline.local import is_local, local_runner, shown_progress
@@ -18,11 +20,6 @@ from pipeline.summary import Summary
 from transforms import storage
 from transforms.predictors.base import Predictor
 from transforms.sinks.to_files import incomplete_files, written_files
-
-DONE = 0
-FAILED = 1
-WRONG_USAGE = 2
-TOO_MANY_DEAD_LETTERS = 3
 
 
 def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
@@ -61,9 +58,10 @@ def exit_code(summary: Summary, max_dead_letter_ratio: float) -> int:
 
 
 def _run(options: PipelineOptions, predictor: Predictor) -> PipelineResult:
-    pipeline = beam.Pipeline(runner=local_runner(options) if is_local(options) else None, options=options)
+    local = is_local(options)
+    pipeline = beam.Pipeline(runner=local_runner(options) if local else None, options=options)
     build(pipeline, make_steps(options, predictor))
-    with shown_progress():
+    with shown_progress() if local else contextlib.nullcontext():
         result = pipeline.run()
         result.wait_until_finish()
     return result

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from transforms.predictors.saved_model_files import fingerprint
+
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -26,7 +28,7 @@ def _blocks() -> list[tuple[str, str, str]]:
 
 def _shape(line: str) -> str:
     """Leave out of a line what differs from run to run: numbers, and how it is aligned."""
-    return re.sub(r"\s+", " ", re.sub(r"\b[0-9a-f]{16}\b|\d[\d.,]*", "#", line)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"\b[0-9a-f]{16}\b|\d+([.,]\d+)*", "#", line)).strip()
 
 
 def _pieces(line: str) -> list[str]:
@@ -47,3 +49,7 @@ def test_readme_block_runs_and_prints_what_the_readme_shows(language: str, code:
     for line in shown.splitlines():
         for piece in _pieces(line):
             assert any(_shape(piece) in candidate for candidate in printed), (piece, done.stdout)
+
+
+def test_the_readme_shows_the_version_of_the_bundled_model() -> None:
+    assert f"version {fingerprint(str(ROOT / 'examples/digits/model'))}" in (ROOT / "README.md").read_text()

@@ -30,7 +30,7 @@ class BatchFiles(beam.PTransform[PCollection[FileRef], PCollection[list[FileRef]
         super().__init__()
         if self.max_batch_size < 1:
             raise ValueError(f"max_batch_size is {self.max_batch_size}; it must be at least 1")
-        if not 1 <= (self.min_batch_size or 1) <= self.max_batch_size:
+        if self.min_batch_size is not None and not 1 <= self.min_batch_size <= self.max_batch_size:
             raise ValueError(
                 f"min_batch_size is {self.min_batch_size}; it must be from 1 to max_batch_size, "
                 f"{self.max_batch_size}"

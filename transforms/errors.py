@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-Stage = Literal["parse", "list", "group", "read", "decode", "predict", "postprocess", "write"]
+Stage = Literal["parse", "list", "group", "read", "decode", "predict", "postprocess"]
 
 
 class BeamPredictError(Exception):

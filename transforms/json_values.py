@@ -36,11 +36,11 @@ def _is_special(value: Any) -> bool:
 
 
 def _with_literals(value: Any) -> Any:
-    return _literal(np.asarray(value).tolist()) if _is_special(value) else value
+    return _literal(np.asarray(value)[()]) if _is_special(value) else value
 
 
 def _literal(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, np.ndarray):
         return [_literal(item) for item in value]
     if np.isfinite(value):
         return value
@@ -50,5 +50,5 @@ def _literal(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Take apart what orjson does not know: arrays of strings, and views that are not contiguous."""
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return np.ascontiguousarray(value) if value.ndim and value.dtype.kind != "O" else value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

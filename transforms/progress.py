@@ -19,6 +19,7 @@ FOLDER_VARIABLE = "BEAM_PREDICT_PROGRESS"
 
 _LAYOUT = struct.Struct("=3q")
 _SECONDS_BETWEEN_WRITES = 0.2
+_making = threading.Lock()
 
 
 class Progress(NamedTuple):
@@ -65,6 +66,11 @@ class _Totals:
                 time.sleep(_SECONDS_BETWEEN_WRITES)
 
 
-@functools.lru_cache(maxsize=1)
 def _totals(folder: str) -> _Totals:
+    with _making:  # else two threads that come together would make two
+        return _make_totals(folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _make_totals(folder: str) -> _Totals:
     return _Totals(folder)

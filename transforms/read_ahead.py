@@ -12,7 +12,7 @@ from transforms import storage
 from transforms.byte_budget import ByteBudget
 from transforms.errors import EmptyFile, ItemError, StorageUnavailable
 from transforms.records import FileBytes, FileRef
-from transforms.storage.base import check_size
+from transforms.storage.base import check_generation, check_size
 
 Tag = TypeVar("Tag")
 Outcome = FileBytes | ItemError
@@ -38,8 +38,7 @@ class ReadLimits:
 class ReadAhead(Generic[Tag]):
     """A queue of batches whose files are being read by a pool of threads.
 
-    Used by one thread, in turns of `put`, and of `take` and `release`. Batches come out in the order in which
-    they went in.
+    Used by one thread. Batches come out in the order in which they went in.
     """
 
     def __init__(self, limits: ReadLimits) -> None:
@@ -48,7 +47,6 @@ class ReadAhead(Generic[Tag]):
         self._budget = ByteBudget(limits.ahead_bytes)
         self._pending: deque[_Pending[Tag]] = deque()
         self._put = 0
-        self._in_use = 0
 
     def __len__(self) -> int:
         """Return the number of batches that can be taken."""
@@ -71,7 +69,7 @@ class ReadAhead(Generic[Tag]):
         )
 
     def take(self) -> tuple[Tag, list[tuple[FileRef, Outcome]]]:
-        """Wait for the first batch.
+        """Wait for the first batch; from now on its bytes do not count as read ahead.
 
         Returns:
             Its tag, and for each of its files what was read or why nothing was.
@@ -79,13 +77,8 @@ class ReadAhead(Generic[Tag]):
         batch = self._pending.popleft()
         self._budget.want(batch.number)
         outcomes = [future.result() for future in batch.futures]
-        self._in_use = sum(map(_held, outcomes))
+        self._budget.release(sum(map(_held, outcomes)))
         return batch.tag, list(zip(batch.refs, outcomes, strict=True))
-
-    def release(self) -> None:
-        """Tell that the batch that was taken is used up, so that others may take its room."""
-        self._budget.release(self._in_use)
-        self._in_use = 0
 
     def close(self) -> None:
         """Stop reading; what was not taken is dropped."""
@@ -103,7 +96,7 @@ class ReadAhead(Generic[Tag]):
     def _read_or_raise(self, ref: FileRef, batch: int) -> Outcome:
         limits = self._limits
         if ref.size is None or ref.generation is None:
-            ref = replace(storage.stat(ref.uri), attributes=ref.attributes)
+            ref = _present(ref)
         size = ref.size or 0
         check_size(ref.uri, size, limits.max_file_bytes)
         if not size:
@@ -124,6 +117,13 @@ class _Pending(Generic[Tag]):
     tag: Tag
     refs: Sequence[FileRef]
     futures: list[Future[Outcome]]
+
+
+def _present(ref: FileRef) -> FileRef:
+    """Find out the generation and the size of a file."""
+    present = storage.stat(ref.uri)
+    check_generation(ref, present)
+    return replace(present, attributes=ref.attributes)
 
 
 def _held(outcome: Outcome) -> int:

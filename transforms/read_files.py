@@ -108,8 +108,6 @@ class _Read(beam.DoFn):
         count_bytes(sum(len(item.content or b"") for item in read))
         for ref, outcome in outcomes:
             if not isinstance(outcome, FileBytes):
-                letter = count_dead_letter(DeadLetter.of(outcome, ref))
-                yield TaggedOutput(DEAD_LETTERS, place.at(letter))
+                yield TaggedOutput(DEAD_LETTERS, place.at(count_dead_letter(DeadLetter.of(outcome, ref))))
         if read:
             yield place.at(read)  # comes back when the steps that are fused with this one are done with it
-        ahead.release()

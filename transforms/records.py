@@ -87,7 +87,7 @@ class DeadLetter:
         prediction_id: The id that its prediction would have had; None when it never reached the model.
         uri: The file's name; None when the input names none.
         generation: Which content of that name, see `FileRef`; None when unknown.
-        stage: Where it failed: parse, list, read, decode, predict or write.
+        stage: Where it failed: parse, list, read, decode or predict.
         error: The kind of failure: the name of a class in `transforms.errors`, or of a model's own exception.
         message: What happened, with the value and, where there is one, the remedy.
         retryable: Whether the same input may succeed when it is tried again, unchanged.
@@ -124,16 +124,16 @@ class DeadLetter:
         """Make the dead letter of an error; one outside the tree of errors counts as the predict stage's."""
         return cls(
             prediction_id=prediction_id,
-            uri=ref.uri if ref else None,
+            uri=printable(ref.uri) if ref else None,
             generation=ref.generation if ref else None,
             stage=error.stage if isinstance(error, ItemError) else "predict",
             error=type(error).__name__,
-            message=str(error)[:MAX_MESSAGE_CHARS],
+            message=printable(str(error)[:MAX_MESSAGE_CHARS]),
             retryable=is_retryable(error),
             attempts=attempts,
             model_version=model_version,
             attributes=ref.attributes if ref else {},
-            payload=error.payload if isinstance(error, ParseError) else None,
+            payload=printable(error.payload) if isinstance(error, ParseError) else None,
             failed_at=utc_now(),
         )
 
@@ -146,6 +146,20 @@ def prediction_id(ref: FileRef, model_version: str, signature: str) -> str:
     """
     identity = orjson.dumps([ref.uri, ref.generation, model_version, signature])
     return hashlib.blake2b(identity, digest_size=16).hexdigest()
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether text can be encoded; a local file's name need not be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Return text as it is, or with escapes for what is not UTF-8."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def utc_now() -> datetime:

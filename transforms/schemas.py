@@ -28,6 +28,9 @@ OUTPUTS = "outputs"
 JSON_TEXT = pa.string()
 """What has no fixed type (attributes, outputs of unknown rank) is written as JSON."""
 
+JSON_ENCODED = {b"encoding": b"json"}
+"""The metadata of a column that holds JSON, which text alone does not tell from a string."""
+
 MAX_BIGQUERY_NAME = 300
 
 _RECORD, _JSON, _TIMESTAMP = "record", "json", "timestamp"
@@ -176,7 +179,8 @@ def _type(column: Column) -> _Type:
 
 
 def _arrow_field(column: Column) -> pa.Field:
-    return pa.field(column.name, _arrow_type(column), nullable=not column.required)
+    metadata = JSON_ENCODED if column.type == _JSON else None
+    return pa.field(column.name, _arrow_type(column), nullable=not column.required, metadata=metadata)
 
 
 def _arrow_type(column: Column) -> pa.DataType:
@@ -219,3 +223,8 @@ def _check_bigquery_name(name: str, written: str, others: Mapping[str, str]) -> 
     else:
         return
     raise ModelError(f"output {name!r} {problem}; export the model with another name for it")
+
+
+def is_json(field: pa.Field) -> bool:
+    """Tell whether a column holds JSON as text."""
+    return bool(field.metadata and field.metadata.items() >= JSON_ENCODED.items())

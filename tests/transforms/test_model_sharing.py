@@ -45,8 +45,8 @@ class UnpicklableError(Exception):
 class Noting:
     """Predict the size of each item; each load leaves the id of its process in a file.
 
-    Contents are orders: `bad` has a dead letter, `poison` fails a batch, `promise` breaks one, `kill` ends the
-    process, once.
+    Contents are orders: `bad` has a dead letter, `poison` fails a batch, `promise` breaks one, `kill` ends
+    the process, once.
     """
 
     log: str

@@ -13,18 +13,21 @@ from dataclasses import dataclass, field
 
 from transforms.errors import ModelError
 from transforms.predictors.arrays import ArrayDecoder
-from transforms.predictors.base import INPUT_KINDS, InputKind, Signature, TensorSpec
+from transforms.predictors.base import InputKind, Signature, TensorSpec
 from transforms.predictors.feed import Constant, Feed, ImageDecoder, parse_value
 from transforms.predictors.images import ImagePreparation, Preprocessing, is_image
 
-_WORDS: dict[InputKind, frozenset[str]] = {
-    "names": frozenset(
-        {"file", "filename", "filenames", "files", "name", "names", "path", "paths", "uri", "uris"}
+_TELLING: tuple[tuple[InputKind | None, frozenset[str]], ...] = (
+    (None, frozenset({"id", "ids", "key", "keys"})),
+    ("bytes", frozenset({"b64", "binary", "bytes", "content", "contents", "encoded", "raw"})),
+    (
+        "names",
+        frozenset({"file", "filename", "filenames", "filepath", "filepaths", "files", "name", "names"}),
     ),
-    "bytes": frozenset(
-        {"b64", "bytes", "content", "contents", "encoded", "image", "images", "jpeg", "png", "raw"}
-    ),
-}
+    ("names", frozenset({"path", "paths", "uri", "uris", "url", "urls"})),
+    ("bytes", frozenset({"image", "images", "jpeg", "jpg", "png"})),
+)
+"""The words that tell, the strongest first: `image_path` is a name, and `file_content` are bytes."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def _kind(signature: Signature, item: TensorSpec, wanted: InputKind | None) -> I
         )
     if item.dtype != "string":
         return wanted or ("images" if is_image(item) else "arrays")
+    if item.shape not in ((None,), None):
+        raise ModelError(f"signature {signature} takes {item}; choose one that takes one string an item")
     kind = wanted or _told_by(item.name) or _told_by(signature.name)
     if kind is None:
         raise ModelError(
@@ -159,5 +164,4 @@ def _is_told(spec: TensorSpec) -> bool:
 
 def _told_by(name: str) -> InputKind | None:
     words = set(re.findall(r"[a-z0-9]+", name.lower()))
-    told = [kind for kind in INPUT_KINDS if words & _WORDS.get(kind, frozenset())]
-    return told[0] if len(told) == 1 else None
+    return next((kind for kind, telling in _TELLING if words & telling), None)

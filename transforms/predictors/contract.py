@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transforms.errors import ContractError
+from transforms.errors import ContractError, ItemError
 from transforms.predictors.base import Outcome, Predictor, Signature, TensorSpec
 from transforms.records import FileBytes
 
@@ -21,6 +21,8 @@ def predict_checked(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequenc
     """
     outcomes = predictor.predict(batch)
     name = type(predictor).__name__
+    if not isinstance(outcomes, Sequence):
+        raise ContractError(f"{name} returned {type(outcomes).__name__}; it must return a list of outcomes")
     if len(outcomes) != len(batch):
         raise ContractError(
             f"{name} returned {len(outcomes)} outcomes for a batch of {len(batch)}; "
@@ -30,6 +32,11 @@ def predict_checked(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequenc
     for outcome in outcomes:
         if isinstance(outcome, Mapping):
             _check_outputs(name, outcome, expected)
+        elif not isinstance(outcome, ItemError):
+            raise ContractError(
+                f"{name} returned {type(outcome).__name__} as an outcome; it must be a mapping of outputs, "
+                "or an ItemError"
+            )
     return outcomes
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from transforms.errors import ContractError, ItemError
+from transforms.errors import ContractError, ItemError, ModelError
 from transforms.predictors.base import InputKind, Outcome, Signature
 from transforms.predictors.feed import Feed, Values
 from transforms.predictors.functions import Function
@@ -18,6 +19,13 @@ from transforms.records import FileBytes, Outputs
 _LOGGER = logging.getLogger(__name__)
 
 
+class Source(Protocol):
+    """Where a model comes from."""
+
+    def fingerprint(self) -> str:
+        """Tell the model from others by its content."""
+
+
 @dataclass
 class LocalPredictor:
     """Predict with a function that runs in this process.
@@ -27,12 +35,16 @@ class LocalPredictor:
         model_version: Which model it is.
         function: What to call.
         feed: How items become its inputs.
+        source: Where the model's content can be told again, to see on the worker that it is still the same.
+        content: What it was when the predictor was made.
     """
 
     model: str
     model_version: str
     function: Function
     feed: Feed
+    source: Source | None = None
+    content: str | None = None
 
     @property
     def signature(self) -> Signature:
@@ -48,8 +60,12 @@ class LocalPredictor:
         """Load the model.
 
         Raises:
-            ModelError: It cannot be loaded.
+            ModelError: It cannot be loaded, or is no longer what it was when the predictor was made.
         """
+        if self.source is not None and self.source.fingerprint() != self.content:
+            raise ModelError(
+                f"--model {self.model} has changed since the start; give each version a folder of its own"
+            )
         self.function.load()
 
     def warm_up(self, batch_size: int) -> None:

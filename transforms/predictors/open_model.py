@@ -105,7 +105,9 @@ def open_model(
     if wishes.preprocessing is None and wishes.kind not in ("images", "arrays"):
         function = _with_preprocessing(found, function)
     feed = choose_feed(function.signature, wishes)
-    return LocalPredictor(model, found.fingerprint(), with_engine(function, engine or EngineWish()), feed)
+    content = found.fingerprint()
+    computed = with_engine(function, engine or EngineWish())
+    return LocalPredictor(model, content, computed, feed, source=found, content=content)
 
 
 def find_model(model: str) -> FoundModel:

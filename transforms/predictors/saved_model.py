@@ -49,13 +49,13 @@ class SavedModelFunction:
         """Load the model with TensorFlow.
 
         Raises:
-            ModelError: TensorFlow cannot load it.
+            ModelError: TensorFlow cannot load it, or it is no longer the one whose version is known.
         """
         tf, folder = import_tensorflow(), local_copy(self.folder)
         try:
             self._loaded = tf.saved_model.load(folder)  # its signatures do not keep it alive
             self._call = self._loaded.signatures[self.signature_name]
-        except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+        except Exception as error:  # of many kinds: damaged files raise even IndexError
             raise ModelError(f"--model {self.folder} cannot be loaded: {summarize(error)}") from error
 
     @property

@@ -41,6 +41,9 @@ _DTYPES = {
 }
 """NumPy's names by the numbers of TensorFlow's `DataType`."""
 
+_IDENTIFYING = ("variables/variables.index", "assets/")
+"""What a model is beside its graph: the checksums of its weights, and its vocabularies."""
+
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 
 # message -> field -> (number, type, is it repeated); a type that starts with a dot is a message's.
@@ -96,16 +99,26 @@ def fingerprint(model: str) -> str:
     """Tell one SavedModel from another by its content: 16 hexadecimal digits.
 
     The large files of weights are not read: `variables.index` holds a checksum of every tensor in them.
-    Models that were exported twice have different fingerprints; a copied one keeps its own.
+    Models that were exported twice may have different fingerprints; a copied one keeps its own.
 
     Raises:
         ModelError: As for `read_signatures`.
     """
     digest = hashlib.blake2b(_read(model, "saved_model.pb"), digest_size=8)
-    index = storage.join(model, "variables/variables.index")
-    if storage.exists(index):
-        digest.update(storage.read(index, MAX_SAVED_MODEL_BYTES))
+    for name in sorted(_names(model)):
+        if name.startswith(_IDENTIFYING):
+            digest.update(name.encode(errors="surrogateescape"))
+            digest.update(_read(model, name))
     return digest.hexdigest()
+
+
+def _names(model: str) -> list[str]:
+    """List the files of a model, by their names in its folder."""
+    folder = storage.join(model, "")
+    try:
+        return [ref.uri.removeprefix(folder) for ref in storage.glob(f"{storage.escape(folder)}**")]
+    except ReadError as error:
+        raise ModelError(f"--model {model} cannot be listed: {error}") from error
 
 
 def _read(model: str, name: str) -> bytes:

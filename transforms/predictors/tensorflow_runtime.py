@@ -12,7 +12,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from transforms.errors import DecodeError, FileMissing, ItemError, ModelUnavailable, PredictionError
+from transforms.errors import (
+    DecodeError,
+    FileMissing,
+    ItemError,
+    ModelUnavailable,
+    PredictionError,
+    StorageUnavailable,
+)
 
 _IMPORTING = threading.Lock()
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IW]\d{4} )")
@@ -28,10 +35,11 @@ _NUMBERED = re.compile(r"^\(\d+\) [A-Z_]+:\s*")
 
 def import_tensorflow() -> Any:
     """Import TensorFlow, which takes seconds the first time, and return it."""
-    if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach us as exceptions
-        with _IMPORTING, standard_error_without(_NOISE):
-            importlib.import_module("tensorflow")
+    with _IMPORTING:  # a module is in sys.modules before it is whole
+        if "tensorflow" not in sys.modules:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach us as exceptions
+            with standard_error_without(_NOISE):
+                importlib.import_module("tensorflow")
     return sys.modules["tensorflow"]
 
 
@@ -44,8 +52,8 @@ def item_error(error: Exception) -> ItemError:
     text = summarize(error)
     if isinstance(error, (errors.AbortedError, errors.ResourceExhaustedError, errors.UnavailableError)):
         return ModelUnavailable(text)
-    if isinstance(error, errors.NotFoundError) and _READS_FILE.search(str(error)):
-        return FileMissing(text)
+    if _READS_FILE.search(str(error)):
+        return FileMissing(text) if isinstance(error, errors.NotFoundError) else StorageUnavailable(text)
     if _DECODES.search(str(error)):
         return DecodeError(text)
     return PredictionError(text)
@@ -56,7 +64,10 @@ def summarize(error: Exception) -> str:
     message: str = getattr(error, "message", None) or str(error)
     lines = [line.strip() for line in _INNER_NAMES.sub("", message).splitlines()]
     telling = [line for line in lines if line and not _BOILERPLATE.match(line)]
-    return _NUMBERED.sub("", telling[-1]) if telling else message
+    if not telling:
+        return message
+    # Where it has them, lines of code stand before what happened.
+    return _NUMBERED.sub("", telling[-1] if 'File "' in message else telling[0])
 
 
 @contextlib.contextmanager

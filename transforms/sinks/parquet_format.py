@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.json_values import to_json
-from transforms.schemas import JSON_TEXT, Record
+from transforms.schemas import OUTPUTS, Record, is_json
 
 ROWS_PER_GROUP = 4_096
+BYTES_PER_GROUP = 64 << 20
 
 
 class ParquetWriter:
@@ -22,11 +23,13 @@ class ParquetWriter:
         self._schema = schema
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
         self._rows: list[Record] = []
+        self._bytes = 0
 
     def write(self, record: Record) -> None:
         """See `RecordWriter.write`."""
         self._rows.append(record)
-        if len(self._rows) >= ROWS_PER_GROUP:
+        self._bytes += sum(getattr(value, "nbytes", 0) for value in getattr(record, OUTPUTS, {}).values())
+        if len(self._rows) >= ROWS_PER_GROUP or self._bytes >= BYTES_PER_GROUP:
             self._flush()
 
     def close(self) -> None:
@@ -36,23 +39,21 @@ class ParquetWriter:
         self._file.close()
 
     def _flush(self) -> None:
-        columns = [
-            _array([getattr(row, field.name) for row in self._rows], field.type) for field in self._schema
-        ]
+        columns = [_array([getattr(row, field.name) for row in self._rows], field) for field in self._schema]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._rows.clear()
+        self._bytes = 0
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_struct(kind):
-        columns = [_array([value[field.name] for value in values], field.type) for field in kind]
-        return pa.StructArray.from_arrays(columns, fields=list(kind))
-    return pa.array([_value(value, kind) for value in values], type=kind)
+def _array(values: list[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_struct(field.type):
+        columns = [_array([value[inner.name] for value in values], inner) for inner in field.type]
+        return pa.StructArray.from_arrays(columns, fields=list(field.type))
+    if is_json(field):
+        return pa.array([to_json(value).decode() for value in values], type=field.type)
+    return pa.array([_nested(value) for value in values], type=field.type)
 
 
-def _value(value: Any, kind: pa.DataType) -> Any:
-    if kind == JSON_TEXT and value is not None and not isinstance(value, str):
-        return to_json(value).decode()
-    if isinstance(value, np.ndarray) and value.ndim > 1:
-        return value.tolist()
-    return value
+def _nested(value: Any) -> Any:
+    """Return what Arrow takes: a vector as it is, a matrix as lists."""
+    return value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value

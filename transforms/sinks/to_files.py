@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from transforms.sinks.formats import FORMATS, RecordWriter
 
 INCOMPLETE = ".incomplete-"
 
-_WRITTEN = re.compile(rf"-\d{{8}}T\d{{6}}-[0-9a-f]{{12}}\.({'|'.join(FORMATS)})$")
+_WRITTEN = re.compile(rf"-\d{{8}}T\d{{6}}-[0-9a-f]{{12}}\.({'|'.join(FORMATS)})")
 
 
 @dataclass(eq=False)
@@ -28,7 +29,8 @@ class ToFiles(beam.PTransform[PCollection[Record], PCollection[str]]):
     """Write records to files, which appear whole and under names that never repeat.
 
     Each bundle of records is written to a hidden file. Only when the runner has accepted the bundle does the
-    file get its name: so a bundle that is tried again leaves no record twice.
+    file get its name: so a bundle that is tried again leaves no record twice. There are no dead letters here:
+    what a predictor returns was checked against the signature that the schema follows from.
 
     Attributes:
         prefix: How the names begin, with the folder: `gs://bucket/out/predictions`.
@@ -60,12 +62,19 @@ class ToFiles(beam.PTransform[PCollection[Record], PCollection[str]]):
 
 def written_files(prefix: str) -> Iterator[str]:
     """List the files that earlier runs with this prefix wrote."""
-    return (ref.uri for ref in storage.glob(f"{prefix}-*") if _WRITTEN.search(ref.uri))
+    return _own_files(prefix)
 
 
 def incomplete_files(prefix: str) -> Iterator[str]:
     """List the files that earlier runs with this prefix left unfinished."""
-    return (ref.uri for ref in storage.glob(f"{_hidden(prefix)}-*") if _WRITTEN.search(ref.uri))
+    return _own_files(_hidden(prefix))
+
+
+def _own_files(prefix: str) -> Iterator[str]:
+    start = prefix.rpartition("/")[2]
+    for ref in storage.glob(f"{storage.escape(prefix)}-*"):
+        if _WRITTEN.fullmatch(ref.uri.rpartition("/")[2].removeprefix(start)):
+            yield ref.uri
 
 
 def _hidden(name: str) -> str:
@@ -102,7 +111,8 @@ class _Write(beam.DoFn):
 
     def teardown(self) -> None:
         for file in self._open.values():  # of a bundle that failed, and that will come again
-            file.writer.close()
+            with contextlib.suppress(Exception):  # it failed, perhaps, because it cannot be written
+                file.writer.close()
             storage.delete(file.hidden)
         self._open.clear()
 

@@ -50,6 +50,9 @@ def list_files(named: str) -> Iterator[Entry | ItemError]:
 
     Yields:
         The files, and an error for what names none.
+
+    Raises:
+        StorageUnavailable: The storage failed, and more inputs may be listed at a later try.
     """
     is_list = named.startswith(LIST_MARK)
     try:

@@ -9,19 +9,21 @@ from transforms.storage.access import (
     exists,
     glob,
     is_local,
-    is_pattern,
     join,
     move,
     read,
     stat,
     storage_of,
+    stream,
 )
 from transforms.storage.base import Storage
+from transforms.storage.patterns import escape, is_pattern
 
 __all__ = [
     "Storage",
     "create",
     "delete",
+    "escape",
     "exists",
     "glob",
     "is_local",
@@ -31,4 +33,5 @@ __all__ = [
     "read",
     "stat",
     "storage_of",
+    "stream",
 ]

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from transforms.errors import FileMissing
+from transforms.errors import FileMissing, UnsupportedLocation
 from transforms.records import FileRef
-from transforms.storage.base import Storage, literal_prefix
+from transforms.storage.base import Storage
 from transforms.storage.local import LocalStorage
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
@@ -26,6 +26,8 @@ def storage_of(uri: str) -> Storage:
 def _storage(scheme: str) -> Storage:
     if not scheme:
         return LocalStorage()
+    if scheme == "file":
+        raise UnsupportedLocation("local files are named without file://")
     if scheme == "gs":
         from transforms.storage.gcs import GcsStorage
 
@@ -38,11 +40,6 @@ def _storage(scheme: str) -> Storage:
 def is_local(uri: str) -> bool:
     """Tell whether a name is a local path."""
     return not _SCHEME.match(uri)
-
-
-def is_pattern(name: str) -> bool:
-    """Tell whether a name has wildcards."""
-    return literal_prefix(name) != name
 
 
 def join(folder: str, name: str) -> str:
@@ -76,6 +73,11 @@ def read(uri: str, max_bytes: int) -> bytes:
 def glob(pattern: str) -> Iterator[FileRef]:
     """See `Storage.glob`."""
     return storage_of(pattern).glob(pattern)
+
+
+def stream(uri: str) -> BinaryIO:
+    """See `Storage.stream`."""
+    return storage_of(uri).stream(uri)
 
 
 def create(uri: str) -> BinaryIO:

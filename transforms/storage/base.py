@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
@@ -27,8 +26,11 @@ class Storage(Protocol):
             FileTooLarge: It has more than `max_bytes` bytes; then none was read.
         """
 
+    def stream(self, uri: str) -> BinaryIO:
+        """Open a file for reading from its beginning to its end, without decompression."""
+
     def glob(self, pattern: str) -> Iterator[FileRef]:
-        """List the files of a pattern: `*` and `?` stop at a slash, `**` does not, `[abc]` is one of them."""
+        """List the files of a pattern, see `patterns`."""
 
     def create(self, uri: str) -> BinaryIO:
         """Open a new file for writing, and make the folders above it where there are folders."""
@@ -46,12 +48,19 @@ def check_size(uri: str, size: int, max_bytes: int) -> None:
         raise FileTooLarge(f"{uri} has {size:,} bytes; at most {max_bytes:,} are allowed (--max_file_bytes)")
 
 
+def check_generation(wanted: FileRef, present: FileRef) -> None:
+    """Refuse a file that is not what it was when it was listed.
+
+    Raises:
+        FileMissing: It has been overwritten.
+    """
+    if wanted.generation not in (None, present.generation):
+        raise FileMissing(
+            f"{wanted.uri} has been overwritten: its generation is {present.generation}, "
+            f"not {wanted.generation}"
+        )
+
+
 def missing(uri: str) -> FileMissing:
     """Make the error of a name that stands for nothing."""
     return FileMissing(f"there is no file {uri}")
-
-
-def literal_prefix(pattern: str) -> str:
-    """Return the part of a pattern that stands before its first wildcard."""
-    match = re.search(r"[*?\[]", pattern)
-    return pattern[: match.start()] if match else pattern

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO, cast
 
 from transforms.errors import ReadError, StorageUnavailable, UnsupportedLocation
 from transforms.records import FileRef
-from transforms.storage.base import check_size, missing
+from transforms.storage.base import check_generation, check_size, missing
+from transforms.storage.patterns import is_pattern
 
 
 class BeamStorage:
@@ -22,18 +23,27 @@ class BeamStorage:
 
     def read(self, ref: FileRef, max_bytes: int) -> bytes:
         """See `Storage.read`; only the present generation can be read."""
-        from apache_beam.io.filesystem import CompressionTypes
-
-        check_size(ref.uri, self.stat(ref.uri).size or 0, max_bytes)
+        present = self.stat(ref.uri)
+        check_generation(ref, present)
+        check_size(ref.uri, present.size or 0, max_bytes)
         try:
-            # By default Beam would decompress what is called .gz
-            opened = _file_system(ref.uri).open(ref.uri, compression_type=CompressionTypes.UNCOMPRESSED)
-            with opened as file:
-                content = cast(bytes, file.read(max_bytes + 1))
+            with self.stream(ref.uri) as file:
+                content = file.read(max_bytes + 1)
         except OSError as error:
             raise _read_error(ref.uri, error) from error
         check_size(ref.uri, len(content), max_bytes)
         return content
+
+    def stream(self, uri: str) -> BinaryIO:
+        """See `Storage.stream`."""
+        from apache_beam.io.filesystem import CompressionTypes
+
+        try:
+            # By default Beam would decompress what is called .gz
+            opened = _file_system(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+        except OSError as error:
+            raise _read_error(uri, error) from error
+        return cast(BinaryIO, opened)
 
     def glob(self, pattern: str) -> Iterator[FileRef]:
         """See `Storage.glob`."""
@@ -62,6 +72,8 @@ class BeamStorage:
 
     def delete(self, uri: str) -> None:
         """See `Storage.delete`."""
+        if is_pattern(uri):  # of which some file systems would delete every match
+            raise OSError(f"{uri} cannot be deleted: it has wildcards")
         file_system = _file_system(uri)
         if file_system.exists(uri):
             file_system.delete([uri])

@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar, cast
 
 from transforms.errors import AccessDenied, StorageUnavailable, UnsupportedLocation
-from transforms.records import FileRef
-from transforms.storage.base import check_size, literal_prefix, missing
+from transforms.records import FileRef, is_utf8, printable
+from transforms.storage.base import check_size, missing
+from transforms.storage.patterns import compile_pattern, literal_prefix
 
 CONNECTIONS = 64
 REQUEST_SECONDS = 60.0
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 Result = TypeVar("Result")
 
@@ -27,48 +30,50 @@ class GcsStorage:
 
     def stat(self, uri: str) -> FileRef:
         """See `Storage.stat`."""
-        blob = _translated(uri, lambda: _bucket(uri).get_blob(_name(uri), timeout=REQUEST_SECONDS))
-        if blob is None:
-            raise missing(uri)
-        return FileRef(uri, generation=blob.generation, size=blob.size)
+        return self._stat(uri, None)
 
     def read(self, ref: FileRef, max_bytes: int) -> bytes:
         """See `Storage.read`; what is stored is returned, without decompression."""
         if ref.generation is None or ref.size is None:
-            ref = self.stat(ref.uri)
+            ref = self._stat(ref.uri, ref.generation)
         check_size(ref.uri, ref.size or 0, max_bytes)
-        blob = _bucket(ref.uri).blob(_name(ref.uri), generation=ref.generation)
-        return cast(
-            bytes,
-            _translated(ref.uri, lambda: blob.download_as_bytes(raw_download=True, timeout=REQUEST_SECONDS)),
-        )
+
+        def download() -> Any:
+            blob = _object(ref.uri, ref.generation)
+            return blob.download_as_bytes(raw_download=True, timeout=REQUEST_SECONDS)
+
+        return cast(bytes, _translated(ref.uri, download))
+
+    def stream(self, uri: str) -> BinaryIO:
+        """See `Storage.stream`; of the generation that is the present one now."""
+        generation = self.stat(uri).generation
+        return cast(BinaryIO, _object(uri, generation).open("rb", raw_download=True))
 
     def glob(self, pattern: str) -> Iterator[FileRef]:
         """See `Storage.glob`."""
-        from apache_beam.io.filesystem import FileSystem
-
-        matches = re.compile(FileSystem.translate_pattern(pattern)).match
-        prefix = literal_prefix(pattern)
-        bucket = _bucket(pattern)
-        blobs = iter(bucket.list_blobs(prefix=_name(prefix), timeout=REQUEST_SECONDS))
+        matches = compile_pattern(pattern).match
+        bucket, _ = _parse(pattern)
+        _, prefix = _parse(literal_prefix(pattern))
+        listing = {"prefix": prefix, "timeout": REQUEST_SECONDS}
+        blobs = iter(_translated(pattern, lambda: _client().bucket(bucket).list_blobs(**listing)))
         while (blob := _translated(pattern, lambda: next(blobs, None))) is not None:
-            uri = f"gs://{bucket.name}/{blob.name}"
+            uri = f"gs://{bucket}/{blob.name}"
             if matches(uri) and not uri.endswith("/"):  # consoles keep "folders" as empty objects
                 yield FileRef(uri, generation=blob.generation, size=blob.size)
 
     def create(self, uri: str) -> BinaryIO:
         """See `Storage.create`; the object appears when the file is closed."""
-        return cast(BinaryIO, _bucket(uri).blob(_name(uri)).open("wb", ignore_flush=True))
+        return cast(BinaryIO, _object(uri).open("wb", ignore_flush=True))
 
     def move(self, source: str, target: str) -> None:
         """See `Storage.move`."""
         from google.api_core.exceptions import NotFound
 
-        bucket = _bucket(source)
+        blob, moved = _object(source), _object(target)
         try:
-            bucket.copy_blob(bucket.blob(_name(source)), _bucket(target), _name(target))
+            blob.bucket.copy_blob(blob, moved.bucket, moved.name)
         except NotFound:
-            if not _bucket(target).blob(_name(target)).exists():
+            if not moved.exists():
                 raise
         self.delete(source)
 
@@ -77,7 +82,16 @@ class GcsStorage:
         from google.api_core.exceptions import NotFound
 
         with contextlib.suppress(NotFound):
-            _bucket(uri).delete_blob(_name(uri))
+            _object(uri).delete()
+
+    def _stat(self, uri: str, generation: int | None) -> FileRef:
+        def ask() -> Any:
+            blob = _object(uri, generation)
+            blob.reload(timeout=REQUEST_SECONDS)
+            return blob
+
+        blob = _translated(uri, ask)
+        return FileRef(uri, generation=blob.generation, size=blob.size)
 
 
 @functools.lru_cache(maxsize=1)
@@ -91,15 +105,20 @@ def _client() -> Any:
     return client
 
 
-def _bucket(uri: str) -> Any:
-    bucket, _, _ = uri.removeprefix("gs://").partition("/")
-    if not bucket:
+def _object(uri: str, generation: int | None = None) -> Any:
+    bucket, name = _parse(uri)
+    if not name:
+        raise UnsupportedLocation(f"{uri} names no object; write gs://BUCKET/OBJECT")
+    return _client().bucket(bucket).blob(name, generation=generation)
+
+
+def _parse(uri: str) -> tuple[str, str]:
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    if not _BUCKET.fullmatch(bucket):
         raise UnsupportedLocation(f"{uri} names no bucket; write gs://BUCKET/OBJECT")
-    return _client().bucket(bucket)
-
-
-def _name(uri: str) -> str:
-    return uri.removeprefix("gs://").partition("/")[2]
+    if not name.isascii() and not is_utf8(name):
+        raise UnsupportedLocation(f"{printable(uri)} is not UTF-8, as names in Cloud Storage are")
+    return bucket, name
 
 
 def _translated(uri: str, request: Callable[[], Result]) -> Result:

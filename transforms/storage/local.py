@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from transforms.errors import AccessDenied, NotAFile, ReadError, StorageUnavailable
+from transforms.errors import AccessDenied, FileMissing, NotAFile, ReadError, StorageUnavailable
 from transforms.records import FileRef
-from transforms.storage.base import check_size, literal_prefix, missing
+from transforms.storage.base import check_generation, check_size, missing
+from transforms.storage.patterns import compile_pattern, literal_prefix
 
 _NAMES_NOTHING = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
@@ -28,12 +29,18 @@ class LocalStorage:
             raise _read_error(uri, error) from error
 
     def read(self, ref: FileRef, max_bytes: int) -> bytes:
-        """See `Storage.read`; a file has only its present generation."""
+        """See `Storage.read`; of a file there is only the present generation."""
         try:
             # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
-            with open(os.open(ref.uri, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                check_size(ref.uri, _ref(ref.uri, os.fstat(file.fileno())).size or 0, max_bytes)
-                content = file.read(max_bytes + 1)
+            descriptor = os.open(ref.uri, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                present = _ref(ref.uri, os.fstat(descriptor))
+                check_generation(ref, present)
+                check_size(ref.uri, present.size or 0, max_bytes)
+                with open(descriptor, "rb", closefd=False) as file:
+                    content = file.read(max_bytes + 1)
+            finally:
+                os.close(descriptor)
         except (OSError, ValueError) as error:
             raise _read_error(ref.uri, error) from error
         check_size(ref.uri, len(content), max_bytes)  # it may have grown since
@@ -41,9 +48,8 @@ class LocalStorage:
 
     def glob(self, pattern: str) -> Iterator[FileRef]:
         """See `Storage.glob`; in the order of the names, folder by folder."""
-        from apache_beam.io.filesystem import FileSystem
-
-        matches = re.compile(FileSystem.translate_pattern(pattern)).match
+        pattern = re.sub(r"/{2,}", "/", pattern)  # means the same here, and is no part of the names
+        matches = compile_pattern(pattern).match
         folder = os.path.dirname(literal_prefix(pattern))
         depth = None if "**" in pattern else pattern[len(folder) :].strip(os.sep).count(os.sep)
         for path in _walk(folder, depth):
@@ -55,6 +61,14 @@ class LocalStorage:
             return self.stat(path)
         except ReadError:
             return FileRef(path)  # a dangling link, say: reading it tells
+
+    def stream(self, uri: str) -> BinaryIO:
+        """See `Storage.stream`."""
+        self.stat(uri)
+        try:
+            return open(uri, "rb")
+        except OSError as error:
+            raise _read_error(uri, error) from error
 
     def create(self, uri: str) -> BinaryIO:
         """See `Storage.create`."""
@@ -77,7 +91,11 @@ class LocalStorage:
 def _walk(folder: str, depth: int | None) -> Iterator[str]:
     """List the files in a folder and, down to a depth, in those below it."""
     top = folder or os.curdir
-    for parent, folders, names in os.walk(top):
+    failures: list[OSError] = []
+    if "\0" in top:
+        return
+    # Links are followed only to a certain depth, where they cannot lead in a circle.
+    for parent, folders, names in os.walk(top, onerror=failures.append, followlinks=depth is not None):
         relative = os.path.relpath(parent, top)
         level = 0 if relative == os.curdir else relative.count(os.sep) + 1
         if depth is not None and level >= depth:
@@ -86,23 +104,31 @@ def _walk(folder: str, depth: int | None) -> Iterator[str]:
         for name in sorted(names):
             path = os.path.join(parent, name)
             yield path if folder else os.path.relpath(path)
+    for error in failures:
+        failure = _read_error(str(error.filename), error)
+        if not isinstance(failure, FileMissing):
+            raise failure from error  # at the end: it costs none of the others
 
 
 def _ref(uri: str, status: os.stat_result) -> FileRef:
     if stat.S_ISDIR(status.st_mode):
         raise NotAFile(f"{uri} is a folder; to predict on the files in it, give {os.path.join(uri, '*')}")
     if not stat.S_ISREG(status.st_mode):
-        raise NotAFile(f"{uri} is a device, a pipe or a socket, not a file")
+        raise _not_a_file(uri)
     return FileRef(uri, generation=int(status.st_mtime * 1e6), size=status.st_size)
 
 
+def _not_a_file(uri: str) -> NotAFile:
+    return NotAFile(f"{uri} is a device, a pipe or a socket, not a file")
+
+
 def _read_error(uri: str, error: OSError | ValueError) -> ReadError:
-    if isinstance(
-        error, (FileNotFoundError, NotADirectoryError, ValueError)
-    ):  # ValueError: a NUL in the name
-        return missing(uri)
+    if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
+        return missing(uri)  # ValueError: there is a NUL in the name
     if isinstance(error, PermissionError):
         return AccessDenied(f"{uri} may not be read by this user")
-    if isinstance(error, OSError) and error.errno in _NAMES_NOTHING:
+    if error.errno in _NAMES_NOTHING:
         return missing(uri)
+    if error.errno == errno.ENXIO:
+        return _not_a_file(uri)
     return StorageUnavailable(f"{uri}: {error}")

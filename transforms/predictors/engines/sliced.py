@@ -1,8 +1,8 @@
 """A batch in slices, several of them at a time.
 
 What one image goes through in a network fits a core's caches; what 32 go through together does not. So small
-slices, each computed by one core, are faster than the whole batch computed by all: by a fifth with
-MobileNetV2, for both engines (benchmarks/engines.py).
+slices, each computed by one core, take less processor time than the whole batch computed by all: for
+MobileNetV2 20% less with OpenVINO and 13% with LiteRT, for ResNet50 4% and 3%.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""From files to batches of files."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+import pytest
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+
+from tests.transforms.pipelines import collect, local_pipeline
+from transforms.batch_files import BatchFiles
+from transforms.records import FileRef
+
+REFS = [FileRef(f"{number}.png", generation=number, attributes={"n": number}) for number in range(70)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 32, 100])
+def test_every_file_is_in_one_batch_of_at_most_the_size(size: int) -> None:
+    with local_pipeline() as pipeline:
+        batches = collect(pipeline | beam.Create(REFS) | BatchFiles(size))
+    assert sorted((ref for batch in batches for ref in batch), key=lambda ref: ref.generation) == REFS
+    assert max(map(len, batches)) == min(size, len(REFS))
+    assert sum(len(batch) < size for batch in batches) <= 1  # the last of the bundle
+
+
+def test_batches_may_grow_from_a_smaller_size() -> None:
+    with local_pipeline() as pipeline:
+        batches = collect(pipeline | beam.Create(REFS) | BatchFiles(32, min_batch_size=1))
+    assert sum(map(len, batches)) == len(REFS)
+    assert max(map(len, batches)) <= 32
+
+
+def test_files_of_different_windows_are_in_different_batches() -> None:
+    with local_pipeline() as pipeline:
+        batches = collect(
+            pipeline
+            | beam.Create(REFS)
+            | beam.Map(lambda ref: TimestampedValue(ref, ref.generation))
+            | beam.WindowInto(FixedWindows(10))
+            | BatchFiles(32)
+        )
+    assert sum(map(len, batches)) == len(REFS)
+    for batch in batches:
+        assert len({ref.generation // 10 for ref in batch}) == 1
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_size_below_1_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"max_batch_size is {size}; it must be at least 1"):
+        BatchFiles(size)
+
+
+@pytest.mark.parametrize("size", [-1, 9])
+def test_a_smallest_size_beyond_the_largest_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"min_batch_size is {size}; it must be from 1 to max_batch_size, 8"):
+        BatchFiles(8, min_batch_size=size)
+
+
+def test_a_smallest_size_of_0_is_refused() -> None:
+    with pytest.raises(ValueError, match="min_batch_size is 0"):
+        BatchFiles(8, min_batch_size=0)
