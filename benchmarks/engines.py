@@ -1,29 +1,31 @@
-"""How fast each engine computes a model, images in memory through the predictor alone.
+"""How fast each engine computes a model: arrays in memory, through the predictor alone.
 
-python benchmarks/engines.py [MODEL...] [--batch_size N]... [--rounds N]
+python -m benchmarks.engines [MODEL...] [--batch_size N]... [--rounds N]
 
-A MODEL is one of `keras.applications`, with random weights; its normalizations are fitted to random images,
-without which all images would have the same outputs. Each engine computes the same batch in turns, so that
-whatever else the machine does slows all of them alike; a ratio is the median of the rounds' ratios.
+A MODEL is one of `keras.applications`, with random weights; its normalizations are fitted to the images,
+without which all images would have the same outputs.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.materials import SEED, SIDE, in_own_process
+from benchmarks.report import Bound, Section, Table, show
+from benchmarks.samples import Samples, interleave
 from transforms.predictors.choose_feed import Wishes
-from transforms.predictors.engines.base import TENSORFLOW, EngineWish
-from transforms.predictors.engines.choose_engine import ENGINES
+from transforms.predictors.engines import ENGINES, TENSORFLOW, EngineWish
 from transforms.predictors.engines.differences import difference, largest_absolute_difference
 from transforms.predictors.engines.sliced import available_cores
 from transforms.predictors.functions import Tensors
@@ -35,57 +37,82 @@ from transforms.records import FileBytes, FileRef
 MODELS = ("MobileNetV2", "ResNet50")
 BATCH_SIZES = (32, 1)
 ROUNDS = 15
-SIDE = 224
-SEED = 20
+FITTED_ON = 16
+TILES = 7
+
+LEAST_SPEEDUPS = {("MobileNetV2", 32): (tuple(ENGINES), 2.0), ("ResNet50", 32): (("openvino",), 1.4)}
+"""How many times as fast as TensorFlow the best of some engines must be."""
+
+LARGEST_DIFFERENCE = 1e-5
+
+HEADER = (
+    *("model", "batch", "engine", "ms a batch"),
+    *("speed to TensorFlow's", "by processor time", "largest difference", "by the largest output"),
+)
 
 
-@dataclass
-class Times:
-    """What calls of one engine took, in seconds."""
+@dataclass(frozen=True)
+class Seconds:
+    """What a batch took: on the clock, and of all processors together."""
 
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-
-    def measure(self, call: Callable[[], Any]) -> None:
-        """Call once."""
-        wall, processor = time.perf_counter(), time.process_time()
-        call()
-        self.wall.append(time.perf_counter() - wall)
-        self.processor.append(time.process_time() - processor)
+    wall: float
+    processor: float
 
 
-def export(name: str, folder: str) -> None:
-    """Write a SavedModel of one of the models of `keras.applications`."""
-    import keras
+@dataclass(frozen=True)
+class Found:
+    """What was found out about one engine with one model and batch size.
 
+    Attributes:
+        model: Its name.
+        batch_size: In images.
+        engine: Its name.
+        milliseconds: Of a batch.
+        speed: TensorFlow's time by the engine's, round by round.
+        processor_speed: The same of the processors' time.
+        difference: The largest from an output of TensorFlow's.
+        relative_difference: The same by the largest output.
+    """
+
+    model: str
+    batch_size: int
+    engine: str
+    milliseconds: Samples
+    speed: Samples
+    processor_speed: Samples
+    difference: float
+    relative_difference: float
+
+    @property
+    def row(self) -> list[str]:
+        """The row of the table."""
+        return [
+            *(self.model, str(self.batch_size), self.engine, f"{self.milliseconds:.0f}"),
+            *(f"{self.speed:.2f}", f"{self.processor_speed.median:.2f}"),
+            *(f"{self.difference:.1g}", f"{self.relative_difference:.1g}"),
+        ]
+
+
+def save_model(name: str, folder: Path) -> None:
+    """Save one of the models of `keras.applications`."""
+    keras = import_tensorflow().keras
     keras.utils.set_random_seed(SEED)
     model = getattr(keras.applications, name)(weights=None, input_shape=(SIDE, SIDE, 3))
-    normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in normalizations:
-        layer.momentum = 0.0  # so that one batch in training mode fits them
-    model(images(16), training=True)
-    model.export(folder, verbose=False)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # so that one batch in training mode fits it
+    model(images(FITTED_ON), training=True)
+    model.export(str(folder), verbose=False)
 
 
 def images(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Make images of random rectangles, from -1 to 1."""
-    random = np.random.default_rng(SEED)
-    coarse = random.uniform(-1, 1, (count, 7, 7, 3)).astype(np.float32)
-    return np.repeat(np.repeat(coarse, SIDE // 7, axis=1), SIDE // 7, axis=2)
-
-
-def load(folder: str, engine: str, batch_size: int) -> LocalPredictor:
-    """Make a predictor that is ready: the engine has shown that it computes what TensorFlow does."""
-    predictor = open_model(
-        folder, wishes=Wishes(kind="arrays"), engine=EngineWish(engine, batch_size=batch_size)
-    )
-    predictor.load()
-    predictor.predict(files(batch_size))
-    return predictor
+    """Make images of colored tiles, from -1 to 1."""
+    tiles = np.random.default_rng(SEED).uniform(-1, 1, (count, TILES, TILES, 3)).astype(np.float32)
+    return tiles.repeat(SIDE // TILES, axis=1).repeat(SIDE // TILES, axis=2)
 
 
 def files(count: int) -> list[FileBytes]:
-    """Make the files of a batch, which the predictor takes from memory."""
+    """Make a batch of files, whose bytes lie in memory."""
     batch = []
     for number, image in enumerate(images(count)):
         content = io.BytesIO()
@@ -94,69 +121,114 @@ def files(count: int) -> list[FileBytes]:
     return batch
 
 
-def outputs(predictor: LocalPredictor, batch: Sequence[FileBytes]) -> Tensors:
+def load(folder: Path, engine: str, batch: Sequence[FileBytes]) -> LocalPredictor:
+    """Make a predictor whose engine has shown that it computes what TensorFlow does."""
+    wish = EngineWish(engine, batch_size=len(batch))
+    predictor = open_model(str(folder), wishes=Wishes(kind="arrays"), engine=wish)
+    predictor.load()
+    predictor.predict(batch)
+    return predictor
+
+
+def outputs_of(predictor: LocalPredictor, batch: Sequence[FileBytes]) -> Tensors:
     """Predict, and put the outputs of the items together again."""
     outcomes: Sequence[Any] = predictor.predict(batch)
     return {name: np.stack([outcome[name] for outcome in outcomes]) for name in outcomes[0]}
 
 
-def measure(
-    predictors: dict[str, LocalPredictor], batch: Sequence[FileBytes], rounds: int
-) -> dict[str, Times]:
-    """Let each engine predict in turns."""
-    times = {name: Times() for name in predictors}
-    for _ in range(rounds):
-        for name, predictor in predictors.items():
-            times[name].measure(partial(predictor.predict, batch))
-    return times
+def seconds_of(predictor: LocalPredictor, batch: Sequence[FileBytes]) -> Seconds:
+    """Predict, and tell what that took."""
+    wall, processor = time.perf_counter(), time.process_time()
+    predictor.predict(batch)
+    return Seconds(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def report(model: str, folder: str, batch_size: int, rounds: int) -> None:
-    """Print a line of the table for each engine."""
-    predictors = {name: load(folder, name, batch_size) for name in (TENSORFLOW, *ENGINES)}
+def measure(model: str, folder: Path, batch_size: int, rounds: int) -> list[Found]:
+    """Let all engines predict on the same batch, in turn."""
     batch = files(batch_size)
-    expected = outputs(predictors[TENSORFLOW], batch)
-    times = measure(predictors, batch, rounds)
-    for name, taken in times.items():
-        found = outputs(predictors[name], batch)
-        largest = max(largest_absolute_difference(found[key], expected[key]) for key in expected)
-        wall = ratio(times[TENSORFLOW].wall, taken.wall)
-        processor = ratio(times[TENSORFLOW].processor, taken.processor)
-        milliseconds = statistics.median(taken.wall) * 1_000
-        print(
-            f"| {model} | {batch_size} | {name} | {milliseconds:,.1f} | {wall:.2f} | {processor:.2f} "
-            f"| {largest:.1g} | {difference(found, expected).value:.1g} |",
-            flush=True,
-        )
+    predictors = {name: load(folder, name, batch) for name in (TENSORFLOW, *ENGINES)}
+    outputs = {name: outputs_of(predictor, batch) for name, predictor in predictors.items()}
+    measures = {name: partial(seconds_of, predictor, batch) for name, predictor in predictors.items()}
+    seconds = interleave(measures, rounds)
+    return [_found(model, batch_size, name, seconds, outputs) for name in predictors]
 
 
-def ratio(reference: Sequence[float], taken: Sequence[float]) -> float:
-    """Return how many times as fast as the reference something is."""
-    return statistics.median(first / second for first, second in zip(reference, taken, strict=True))
-
-
-def main(models: Sequence[str], batch_sizes: Sequence[int], rounds: int) -> None:
-    """Print the table."""
-    print(f"{available_cores()} cores, float32, {SIDE} x {SIDE}, {rounds} rounds\n")
-    print(
-        "| model | batch | engine | ms a batch (median) | speed to tensorflow | ... by processor time "
-        "| largest difference | ... by the largest output |"
+def _found(
+    model: str,
+    batch_size: int,
+    engine: str,
+    seconds: Mapping[str, Sequence[Seconds]],
+    outputs: Mapping[str, Tensors],
+) -> Found:
+    wall = {name: Samples([taken.wall for taken in seconds[name]]) for name in (TENSORFLOW, engine)}
+    processor = {name: Samples([taken.processor for taken in seconds[name]]) for name in (TENSORFLOW, engine)}
+    found, expected = outputs[engine], outputs[TENSORFLOW]
+    return Found(
+        model,
+        batch_size,
+        engine,
+        milliseconds=wall[engine].scaled(1e3),
+        speed=wall[TENSORFLOW].over(wall[engine]),
+        processor_speed=processor[TENSORFLOW].over(processor[engine]),
+        difference=max(largest_absolute_difference(found[name], expected[name]) for name in expected),
+        relative_difference=difference(found, expected).value,
     )
-    print("|---|---:|---|---:|---:|---:|---:|---:|")
+
+
+def bounds(found: Sequence[Found]) -> list[Bound]:
+    """Tell what must hold of what was measured."""
+    holding = []
+    for (model, batch_size), (engines, least) in LEAST_SPEEDUPS.items():
+        candidates = [
+            one
+            for one in found
+            if (one.model, one.batch_size) == (model, batch_size) and one.engine in engines
+        ]
+        if candidates:
+            best = max(candidates, key=lambda one: one.speed.median)
+            promise = f"{model} in batches of {batch_size} is at least {least:g} times as fast"
+            told = f"{best.speed.median:.2f} times with {best.engine}"
+            holding.append(Bound(promise, told, best.speed.median >= least))
+    largest = max(one.difference for one in found)
+    equal = Bound(
+        f"The outputs are TensorFlow's within {LARGEST_DIFFERENCE:g}",
+        f"{largest:.1g}",
+        largest <= LARGEST_DIFFERENCE,
+    )
+    return [*holding, equal]
+
+
+def section(found: Sequence[Found], rounds: int) -> Section:
+    """Tell what was measured."""
+    return Section(
+        title="Engines",
+        paragraphs=[
+            f"Models of `keras.applications` with random weights, float32, {SIDE} x {SIDE}: batches of "
+            f"arrays in memory through the predictor alone, on {available_cores()} cores, {rounds} rounds in "
+            "turn. What else the machine does disturbs the processors' time less than the time on the clock; "
+            "the ratio of the former leaves out how well an engine keeps all cores busy.",
+        ],
+        tables=[Table(HEADER, [one.row for one in found])],
+        bounds=bounds(found),
+    )
+
+
+def main(models: Sequence[str], batch_sizes: Sequence[int], rounds: int) -> int:
+    """Print the section, and return the exit code."""
+    found = []
     for model in models:
-        with tempfile.TemporaryDirectory() as folder:
-            export(model, folder)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            in_own_process(save_model, model, folder)
             for batch_size in batch_sizes:
-                report(model, folder, batch_size, rounds)
+                found += measure(model, folder, batch_size, rounds)
+    return show(section(found, rounds))
 
 
 if __name__ == "__main__":
-    import_tensorflow()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--batch_size", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
-    main(given.models, given.batch_size or BATCH_SIZES, given.rounds)
+    sys.exit(main(given.models, given.batch_size or BATCH_SIZES, given.rounds))

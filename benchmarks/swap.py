@@ -1,22 +1,18 @@
-"""What a swap of models costs the items that flow meanwhile: the digits, 1,000 a second, in batches of 32.
+"""What a swap of models costs the items that flow meanwhile.
 
-python benchmarks/swap.py [SWAPS] [ITEMS_A_SECOND]
-
-An item's wait is the time from its arrival, while its batch fills, until its record is made. An item's usual
-wait is the median of all items that have the same place in their batches, before the first swap. Around each
-swap, from the moment when the version is there until a second after its first record, no item may wait
-longer than twice its usual wait and one batch: the time in which one arrives.
+python -m benchmarks.swap [SWAPS] [ITEMS_A_SECOND]
 """
 
 from __future__ import annotations
 
+import importlib
+import math
 import shutil
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +21,9 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from benchmarks.commands import REPOSITORY
+from benchmarks.report import Bound, Section, Table, show
+from benchmarks.samples import Samples
 from pipeline.local import local_runner
 from transforms.predict import Predict
 from transforms.predictors.open_model import open_model
@@ -32,7 +31,9 @@ from transforms.predictors.polling import open_newest
 from transforms.predictors.versions import VersionedModel
 from transforms.records import FileBytes, FileRef, Prediction
 
-DIGITS = Path("examples/digits")
+DIGITS = REPOSITORY / "examples" / "digits"
+RATE = 1_000
+SWAPS = 5
 BATCH = 32
 POLL_SECONDS = 0.3
 QUIET_SECONDS = 3.0  # before the first swap, and between two
@@ -53,6 +54,28 @@ class Wait:
     arrived: float
     seconds: float
     version: int
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The waits before the first swap, during each, and between and after them."""
+
+    before: Sequence[Wait]
+    during: Sequence[Sequence[Wait]]
+    after: Sequence[Wait]
+
+    @classmethod
+    def of(cls, waits: Sequence[Wait], spans: Sequence[tuple[float, float]]) -> Phases:
+        """Sort waits by when the items arrived, given from when until when each swap took."""
+
+        def arrived(begin: float, end: float) -> list[Wait]:
+            return [wait for wait in waits if begin <= wait.arrived < end]
+
+        first, ends = spans[0][0], [end for _, end in spans]
+        begins = [*(begin for begin, _ in spans[1:]), math.inf]
+        quiet = [arrived(end, begin) for end, begin in zip(ends, begins, strict=True)]
+        after = [wait for waits in quiet for wait in waits]
+        return cls(arrived(-math.inf, first), [arrived(*span) for span in spans], after)
 
 
 class Flow:
@@ -144,27 +167,9 @@ def _note(record: Prediction, place: int) -> None:
     _FLOWS[place].note(record)
 
 
-def report(name: str, waits: Sequence[Wait], usual: Sequence[float], rate: float) -> None:
-    """Print a line of the table."""
-    if not waits:
-        return
-    seconds = sorted(wait.seconds for wait in waits)
-    late = sum(wait.seconds > 2 * usual[wait.place] + BATCH / rate for wait in waits)
-    numbers = (statistics.median(seconds), seconds[int(len(seconds) * 0.99)], seconds[-1])
-    shown = "  ".join(f"{1_000 * number:8.1f}" for number in numbers)
-    print(f"{name:<12}{len(seconds):8,}  {shown}  {late:8,}")
-
-
-def _phase(arrived: float, spans: Sequence[tuple[float, float]]) -> str:
-    if arrived < spans[0][0]:
-        return "before"
-    return "during" if any(begin <= arrived < end for begin, end in spans) else "after"
-
-
-def main(swaps: int = 5, rate: float = 1_000) -> None:
-    """Print the waits before, during and after the swaps."""
-    flow = Flow(rate)
-    spans: list[tuple[float, float]] = []
+def measure(swaps: int, rate: int) -> Phases:
+    """Let items flow through a number of swaps, and return how long they waited."""
+    flow, spans = Flow(rate), list[tuple[float, float]]()
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         shutil.copytree(DIGITS / "model", models / "1")
@@ -174,21 +179,67 @@ def main(swaps: int = 5, rate: float = 1_000) -> None:
         swapping.start()
         run(models, flow)
         swapping.join()
-    phases: dict[str, list[Wait]] = {"before": [], "during": [], "after": []}
-    for wait in flow.waits[BATCH:]:
-        phases[_phase(wait.arrived, spans)].append(wait)
-    before = phases["before"]
-    usual = [
-        statistics.median(wait.seconds for wait in before if wait.place == place) for place in range(BATCH)
-    ]
-    print(f"{len(flow.waits) - BATCH:,} of {flow.arrived:,} items predicted on, {swaps} swaps; waits in ms")
-    print(f"{'':<12}{'items':>8}  {'median':>8}  {'p99':>8}  {'longest':>8}  {'too long':>8}")
-    for name, waits in phases.items():
-        report(name, waits, usual, rate)
-    print("versions:", dict(Counter(wait.version for wait in flow.waits)))
+    if len(flow.waits) != flow.arrived + BATCH or flow.version() != 1 + swaps:
+        raise RuntimeError(f"{len(flow.waits) - BATCH:,} of {flow.arrived:,} items have a prediction")
+    return Phases.of(flow.waits[BATCH:], spans)
+
+
+def allowed(before: Sequence[Wait], rate: int) -> list[float]:
+    """Return the longest wait that is allowed to an item, by its place in its batch."""
+    places = range(BATCH)
+    usual = [statistics.median(wait.seconds for wait in before if wait.place == place) for place in places]
+    return [2 * seconds + BATCH / rate for seconds in usual]
+
+
+def row(name: str, waits: Sequence[Wait], limits: Sequence[float]) -> list[str]:
+    """Make a row of the table."""
+    seconds = sorted(wait.seconds for wait in waits)
+    shown = (statistics.median(seconds), seconds[int(len(seconds) * 0.99)], seconds[-1])
+    late = sum(wait.seconds > limits[wait.place] for wait in waits)
+    return [name, f"{len(waits):,}", *(f"{1_000 * value:.0f}" for value in shown), f"{late:,}"]
+
+
+def section(phases: Phases, swaps: int, rate: int) -> Section:
+    """Tell what the waits show."""
+    limits = allowed(phases.before, rate)
+    worst = Samples([max(wait.seconds / limits[wait.place] for wait in waits) for waits in phases.during])
+    return Section(
+        title="A swap of models keeps nobody waiting",
+        paragraphs=[
+            f"The digits, {rate:,} a second, in batches of {BATCH}, through the predict step on the local "
+            f"runner, while {swaps} newer versions of the model appear one after another (looked for every "
+            f"{POLL_SECONDS} s). An item waits from its arrival, while its batch fills, until its record is "
+            "made; its usual wait is the median of all items with the same place in their batches before the "
+            "first swap. *During* is from the moment when a version is there until a second after its first "
+            "record. The table shows milliseconds; *too long*: items that wait longer than twice their usual "
+            "wait and the time in which one batch arrives. Other work on the machine makes some wait, with a "
+            "swap or without.",
+        ],
+        tables=[
+            Table(
+                ["waits", "items", "median", "99%", "longest", "too long"],
+                [
+                    row("before", phases.before, limits),
+                    row("during", [wait for waits in phases.during for wait in waits], limits),
+                    row("after", phases.after, limits),
+                ],
+            )
+        ],
+        bounds=[
+            Bound(
+                "In the median swap, the longest wait is within twice the usual wait and one batch",
+                f"{worst:.2f} of that",
+                worst.median <= 1,
+            )
+        ],
+    )
+
+
+def main(swaps: int = SWAPS, rate: int = RATE) -> int:
+    """Print the section, and return the exit code."""
+    return show(section(measure(swaps, rate), swaps, rate))
 
 
 if __name__ == "__main__":
-    import swap  # by its name, else Beam's pickler would copy what the pipeline shares with this process
-
-    swap.main(*map(int, sys.argv[1:]))
+    # Under its own name, else Beam would pickle what the steps share with this process.
+    sys.exit(importlib.import_module("benchmarks.swap").main(*map(int, sys.argv[1:])))

@@ -90,6 +90,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         )
         return WRONG_USAGE
     except ConfigurationError as error:
+        if name == PREDICT:
+            raise
         print(f"{PROG} {name}: failed: {error}", file=sys.stderr)
         return FAILED
 

@@ -9,6 +9,7 @@ from apache_beam.pvalue import PBegin
 
 from transforms.batch_files import BatchFiles
 from transforms.group_files import GroupFiles
+from transforms.model_sharing import ModelSharing
 from transforms.predict import Predict
 from transforms.predictors.base import Predictor
 from transforms.read_files import ReadFiles
@@ -26,6 +27,7 @@ class Steps:
     predictor: Predictor
     predictions: ToFiles
     dead_letters: ToFiles
+    model_sharing: ModelSharing = "process"
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
@@ -34,7 +36,9 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     batched = files.main | "BatchFiles" >> steps.batch
     batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
-    predicted = contents.main | "Predict" >> Predict(steps.predictor, steps.batch.max_batch_size)
+    predicted = contents.main | "Predict" >> Predict(
+        steps.predictor, steps.batch.max_batch_size, steps.model_sharing
+    )
     predicted.main | "WritePredictions" >> steps.predictions
 
     dead_letters = [*ungrouped, *(step.dead_letters for step in (files, contents, predicted))]

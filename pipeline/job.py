@@ -91,6 +91,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
         dead_letters=ToFiles(
             sink.dead_letters_prefix, sink.output_format, arrow_schema(DeadLetter, signature)
         ),
+        model_sharing=options.view_as(ModelOptions).model_sharing,
     )
 
 

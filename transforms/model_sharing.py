@@ -23,6 +23,7 @@ from apache_beam.utils.shared import Shared
 
 from transforms.predictors.base import Predictor
 from transforms.predictors.engines import EngineReport, new_reports
+from transforms.predictors.local_copy import cache_folder
 from transforms.predictors.predict_records import predict_each, records_of
 from transforms.predictors.serving_model import Event
 from transforms.predictors.swapping_model import serve
@@ -105,7 +106,7 @@ class _Host:
         seconds = time.monotonic() - start
         self._model.observe(batch, outcomes)
         records = tuple(records_of(predictor, batch, outcomes))
-        return Answer(records, seconds, (*self._model.events(), *new_reports()))
+        return Answer(records, seconds, (*self._model.events(), *new_reports(predictor)))
 
 
 class _OfProcess:
@@ -153,8 +154,8 @@ class _Elsewhere:
 
     def __init__(self, tag: str, predictor: Predictor, batch_size: int) -> None:
         # Pickled as Beam does it, since a predictor may be of a class that only Beam's pickler can move.
-        make = partial(_make_remote_host, pickler.dumps(predictor), batch_size)
-        self._connect = partial(MultiProcessShared, make, tag, always_proxy=True, spawn_process=True)
+        self._make = partial(_make_remote_host, pickler.dumps(predictor), batch_size)
+        self._tag = tag
         self._connecting = threading.Lock()
         self._host = self._connected()
 
@@ -173,7 +174,9 @@ class _Elsewhere:
             return self._host
 
     def _connected(self) -> Any:
-        host = self._connect().acquire()
+        folder = str(cache_folder())  # for a lock and an address, which are nobody else's business
+        shared = MultiProcessShared(self._make, self._tag, path=folder, always_proxy=True, spawn_process=True)
+        host = shared.acquire()
         host.load()
         return host
 

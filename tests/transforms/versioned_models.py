@@ -27,7 +27,7 @@ ASSET = "assets/vocabulary.txt"
 
 
 @functools.cache
-def saved(number: int, *, output: str = "sum", fails_on: bytes = b"", rows: bool = True) -> Path:
+def saved(number: int, *, output: str = "sum", fails_on: bytes = b"fails", rows: bool = True) -> Path:
     """Save a model, once for all tests, that adds `STEP` for each version to the length of the content.
 
     Args:

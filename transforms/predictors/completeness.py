@@ -51,8 +51,10 @@ def incompleteness(files: Mapping[str, FileRef]) -> str | None:
         files: The folder's files, by their names relative to it.
     """
     models = models_among(files)
+    if SAVED_MODEL in models:  # other files beside it are no concern of TensorFlow Serving's either
+        models = [SAVED_MODEL]
     if len(models) != 1:
-        found = f"{len(models)} models ({', '.join(models)})" if models else "no model"
+        found = f"{len(models)} models ({', '.join(sorted(models))})" if models else "no model"
         return f"it holds {found}"
     (model,) = models
     try:

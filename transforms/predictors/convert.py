@@ -19,7 +19,11 @@ from transforms.predictors.base import Signature
 from transforms.predictors.engines.base import DEFAULT_BATCH_SIZE, Call, Clock, TensorFlowFunction
 from transforms.predictors.engines.differences import largest_absolute_difference
 from transforms.predictors.engines.litert_engine import compile_litert, convert_to_tflite
-from transforms.predictors.engines.openvino_engine import compile_openvino, import_openvino
+from transforms.predictors.engines.openvino_engine import (
+    compile_openvino,
+    convert_to_openvino,
+    import_openvino,
+)
 from transforms.predictors.engines.openvino_file import OPENVINO_MODEL
 from transforms.predictors.engines.sliced import batched_inputs
 from transforms.predictors.engines.trial import interleaved_medians, repeated
@@ -207,7 +211,7 @@ def _to_tflite(
 
 def _to_openvino(function: TensorFlowFunction, quantize: str | None) -> ConvertedModel:
     openvino = import_openvino()
-    model = openvino.convert_model(function.concrete)
+    model = convert_to_openvino(function.concrete)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, OPENVINO_MODEL)
         openvino.save_model(model, path, compress_to_fp16=quantize == FLOAT16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +12,8 @@ from transforms.predictors.feed import Feed, Values
 from transforms.predictors.functions import Function
 from transforms.predictors.isolation import isolate
 from transforms.predictors.rows import rows_of
-from transforms.predictors.samples import sample_batch
+from transforms.predictors.warm_up import warm_up
 from transforms.records import FileBytes, Outputs
-
-_LOGGER = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -69,12 +66,8 @@ class LocalPredictor:
         self.function.load()
 
     def warm_up(self, batch_size: int) -> None:
-        """Predict once on made-up items; a model that refuses them starts cold, at no other cost."""
-        try:
-            with sample_batch(self.feed, batch_size) as batch:
-                self.function.call(self.feed.stack(batch))
-        except Exception as error:
-            _LOGGER.info("%s was not warmed up: it refuses a sample image (%s)", self.model, error)
+        """See `Predictor.warm_up`; what the model refuses costs nothing but a slow first batch."""
+        warm_up(self.function, self.feed, batch_size)
 
     def predict(self, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
         """See `Predictor.predict`.

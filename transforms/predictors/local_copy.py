@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import os
 import re
@@ -83,7 +82,7 @@ def _copied(uri: str) -> str:
 def _files(uri: str) -> dict[str, FileRef]:
     """List a model's files by their names in it; of a single file, by its own."""
     prefix = storage.join(uri, "")
-    found = {file.uri.removeprefix(prefix): file for file in storage.glob(f"{glob.escape(prefix)}**")}
+    found = {file.uri.removeprefix(prefix): file for file in storage.glob(f"{storage.escape(prefix)}**")}
     if any(".." in PurePosixPath(name).parts for name in found):  # an object's name may be anything
         raise ModelError(f"--model {uri} has a file whose name would lead out of the copy's folder")
     return found or {_name(uri): storage.stat(uri)}

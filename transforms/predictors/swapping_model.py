@@ -13,7 +13,6 @@ one goes on. When a model is loaded first, there is no version to go on: so the 
 
 from __future__ import annotations
 
-import functools
 import gc
 import logging
 import threading
@@ -24,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from transforms.errors import ModelError, ReadError, is_retryable
 from transforms.predictors.base import Outcome, Predictor
 from transforms.predictors.contract import predict_checked
+from transforms.predictors.interpreter import giving_way, keep_collections_short
 from transforms.predictors.polling import PolledPredictor
 from transforms.predictors.serving_model import Loaded, Refused, ServingModel, Swapped
-from transforms.predictors.tensorflow_runtime import import_tensorflow
 from transforms.predictors.versions import Version
 from transforms.records import FileBytes, FileRef
 
@@ -99,7 +98,10 @@ class SwappingModel(ServingModel):
         settled = [version for version in versions if self._seen.get(version.number) == version.files]
         self._seen = {version.number: version.files for version in versions}
         for version in settled:
-            made = self._made(version) if self._refused.get(version.number) != version.files else None
+            if self._refused.get(version.number) == version.files:
+                continue
+            with giving_way():
+                made = self._made(version)
             if made is not None:
                 self._swap(version, made[0])
                 return True
@@ -144,7 +146,7 @@ class SwappingModel(ServingModel):
         return None
 
     def _tried(self, version: Version) -> tuple[Predictor, Loaded]:
-        _keep_collections_short(needs_tensorflow=not version.path.endswith(".tflite"))
+        keep_collections_short(needs_tensorflow=not version.path.endswith(".tflite"))
         predictor = self._polled.versions.open(version)
         for name in ("signature", "input_kind"):
             found, wanted = getattr(predictor, name), getattr(self._polled, name)
@@ -205,17 +207,3 @@ def _has_outputs(outcome: Outcome | Exception) -> bool:
 def _may_pass(error: BaseException | None) -> bool:
     """Tell whether a version may work later, unchanged: because the storage did not answer, say."""
     return error is not None and (is_retryable(error) or _may_pass(error.__cause__))
-
-
-@functools.cache
-def _keep_collections_short(needs_tensorflow: bool) -> None:
-    """Let Python's garbage collector pass over all that is there before the first model.
-
-    Each swap collects the old version. While that is done nothing else runs in this process: for 0.2 s where
-    all objects of TensorFlow and Beam are looked at, for 1 ms (a small model) to 0.1 s (MobileNetV2) where
-    only those are that came later.
-    """
-    if needs_tensorflow:
-        import_tensorflow()
-    gc.collect()
-    gc.freeze()

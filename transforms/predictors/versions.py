@@ -12,7 +12,6 @@ go back to an older model, give it a new number.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -50,7 +49,7 @@ class Version:
     def path(self) -> str:
         """The model: the folder of a SavedModel, or the single file in the folder."""
         models = models_among(self._named)
-        return self.folder if models == [SAVED_MODEL] else storage.join(self.folder, models[0])
+        return self.folder if SAVED_MODEL in models else storage.join(self.folder, models[0])
 
     def incompleteness(self) -> str | None:
         """Tell what is missing; None for a complete version, which alone has a `path`."""
@@ -156,11 +155,11 @@ def _numbered(model: str) -> Iterator[tuple[str, tuple[FileRef, ...]]]:
     if storage.is_local(model):
         # One by one, because a version may be a link to a folder elsewhere.
         for name in _local_folders(model):
-            yield name, tuple(storage.glob(storage.join(glob.escape(storage.join(model, name)), "**")))
+            yield name, tuple(storage.glob(storage.join(storage.escape(storage.join(model, name)), "**")))
         return
     files: dict[str, list[FileRef]] = {}
     prefix = storage.join(model, "")
-    for file in storage.glob(f"{glob.escape(prefix)}**"):
+    for file in storage.glob(f"{storage.escape(prefix)}**"):
         name, slash, _ = file.uri.removeprefix(prefix).partition("/")
         if slash and _NUMBER.fullmatch(name):
             files.setdefault(name, []).append(file)

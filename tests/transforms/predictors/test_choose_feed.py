@@ -108,7 +108,7 @@ def test_constants_are_read_as_the_signature_types_them() -> None:
 WRONG: dict[str, tuple[Signature, dict[str, Any], str]] = {
     "names or bytes?": (signature(strings("inputs")), {}, "pass --input_kind names or --input_kind bytes"),
     "names and bytes": (
-        signature(strings("file_bytes")),
+        signature(strings("file_id")),
         {},
         "pass --input_kind names or --input_kind bytes",
     ),

@@ -8,12 +8,14 @@ import shutil
 import threading
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apache_beam.internal import pickler
 
+from tests.emulators import fake_gcs_server, storage_client_of
 from tests.transforms.versioned_models import (
     STEP,
     WEIGHTS,
@@ -25,6 +27,7 @@ from tests.transforms.versioned_models import (
 )
 from transforms.errors import ModelError, StorageUnavailable
 from transforms.predictors.local import LocalPredictor
+from transforms.predictors.local_copy import CACHE_VARIABLE
 from transforms.predictors.open_model import open_model
 from transforms.predictors.polling import open_newest
 from transforms.predictors.serving_model import Loaded, Refused, ServingModel, Swapped
@@ -61,6 +64,10 @@ def number(model: ServingModel) -> int:
     assert isinstance(outputs, Mapping)
     assert outputs["sum"] == STEP * int(predictor.model_version) + 5
     return int(predictor.model_version)
+
+
+def is_served(model: ServingModel, version: int) -> bool:
+    return number(model) == version
 
 
 class TestSwapping:
@@ -303,6 +310,27 @@ def threads() -> int:
     return [thread.name for thread in threading.enumerate()].count("model versions")
 
 
+def upload(client: Any, number: int) -> None:
+    for file in saved(number).rglob("*"):
+        if file.is_file():
+            blob = client.bucket("models").blob(f"sums/{number}/{file.relative_to(saved(number))}")
+            blob.upload_from_filename(str(file))
+
+
+def test_newer_versions_come_from_cloud_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    with fake_gcs_server() as host, storage_client_of(host) as client:
+        client.create_bucket("models")
+        upload(client, 1)
+        model = served(VersionedModel("gs://models/sums", open_model))
+        assert number(model) == 1
+        upload(client, 2)
+        assert [model.look(), model.look()] == [False, True]
+        assert number(model) == 2
+    assert (model.current().model, model.current().model_version) == ("gs://models/sums", "2")
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
 class TestWatching:
     @pytest.fixture(autouse=True)
     def _others_have_ended(self) -> None:
@@ -313,7 +341,7 @@ class TestWatching:
         watch = model.watch()
         for version in (2, 3):
             publish(models, version)
-            wait_until(lambda version=version: number(model) == version)  # type: ignore[misc]
+            wait_until(partial(is_served, model, version))
         del watch
 
     def test_the_thread_ends_with_the_last_who_watches(self, models: Path) -> None:

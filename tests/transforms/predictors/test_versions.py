@@ -38,7 +38,7 @@ def models(tmp_path: Path) -> Path:
 
 def chosen(models: Path, number: int | None = None) -> int | None:
     version = choose_version(str(models), number)
-    return version and version.number
+    return None if version is None else version.number
 
 
 def cut(file: Path, size: int) -> None:
@@ -153,7 +153,6 @@ HALVES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), f"{WEIGHTS} is missing"),
     "half the weights": (lambda folder: cut(folder / WEIGHTS, 999), f"{WEIGHTS} has 999 of its 40"),
     "no vocabulary": (lambda folder: (folder / ASSET).unlink(), f"{ASSET} is missing"),
-    "two models": (lambda folder: (folder / "a.tflite").write_bytes(b"x"), "it holds 2 models"),
 }
 
 
@@ -202,6 +201,20 @@ class TestCompleteness:
         file.write_bytes(b"content")
         (version,) = find_versions(str(models))
         assert (version.incompleteness(), version.path) == (None, str(file))
+
+    def test_two_files_in_a_version_are_one_too_many(self, models: Path) -> None:
+        publish(models, 1)
+        (models / "2").mkdir()
+        for name in ("b.tflite", "a.keras"):
+            (models / "2" / name).write_bytes(b"x")
+        assert find_versions(str(models))[0].incompleteness() == "it holds 2 models (a.keras, b.tflite)"
+        assert chosen(models) == 1
+
+    def test_a_file_beside_a_saved_model_is_no_concern(self, models: Path) -> None:
+        (publish(models, 1) / "model.tflite").write_bytes(b"x")
+        version = choose_version(str(models))
+        assert version is not None
+        assert version.path == f"{models}/1"
 
     def test_a_model_without_variables_needs_none(self, models: Path) -> None:
         tf = import_tensorflow()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -22,7 +24,7 @@ from transforms.predictors.engines.base import (
     TensorFlowFunction,
 )
 from transforms.predictors.engines.made_up import inputs_are_made_up
-from transforms.predictors.engines.report import EngineReport, publish
+from transforms.predictors.engines.report import EngineReport
 from transforms.predictors.engines.trial import reason, try_engines
 from transforms.predictors.functions import Tensors
 
@@ -66,6 +68,7 @@ class EngineFunction:
         reference = copy.copy(self.function)  # so that it can be freed
         reference.load()
         self.report = None
+        self._new_reports: deque[EngineReport] = deque()
         self._deciding = threading.Lock()
         self._refused: dict[str, str] = {}
         self._candidates: dict[str, Call] = {}
@@ -93,6 +96,10 @@ class EngineFunction:
         """See `Function.suspects`."""
         return self.function.suspects(inputs)
 
+    def new_reports(self) -> list[EngineReport]:
+        """Return what was found out since this was last called."""
+        return [self._new_reports.popleft() for _ in range(len(self._new_reports))]
+
     def _convert(self, engine: Engine, reference: TensorFlowFunction) -> None:
         try:
             self._candidates[engine.name] = engine.convert(reference, self.wish.batch_size)
@@ -115,5 +122,21 @@ class EngineFunction:
         self._call = self._candidates.get(chosen, self._call)
         self._candidates = {}
         self.report = replace(found, engine=chosen, refused=self._refused)
-        publish(self.report)
+        self._new_reports.append(self.report)
+        gc.collect()  # what TensorFlow loads is full of cycles
         _LOGGER.info("%s: %s", self.signature.name, self.report)
+
+
+def new_reports(predictor: Any) -> list[EngineReport]:
+    """Return what a loaded predictor's engine has found out since this was last called.
+
+    Args:
+        predictor: Any predictor: the engine is looked for inside of what wraps it.
+    """
+    inner = predictor
+    while not isinstance(inner, EngineFunction):
+        name = next((name for name in ("predictor", "function", "second") if hasattr(inner, name)), None)
+        if name is None:
+            return []
+        inner = getattr(inner, name)
+    return inner.new_reports()

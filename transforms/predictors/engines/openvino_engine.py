@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +31,33 @@ class OpenVinoEngine:
 
     def convert(self, function: TensorFlowFunction, batch_size: int) -> Call:
         """See `Engine.convert`."""
-        model = import_openvino().convert_model(function.concrete)
-        return compile_openvino(model, function.signature, batch_size)
+        return compile_openvino(convert_to_openvino(function.concrete), function.signature, batch_size)
+
+
+def convert_to_openvino(concrete: Any) -> Any:
+    """Convert a function of TensorFlow's to an `openvino.Model`.
+
+    Args:
+        concrete: A `ConcreteFunction`; it may be freed afterwards.
+
+    Raises:
+        Exception: It cannot be converted; `reason` shortens what OpenVINO says.
+    """
+    openvino = import_openvino()
+    with _log_level_kept():
+        # Shared weights would be TensorFlow's own memory, and garbage once TensorFlow has freed it.
+        return openvino.convert_model(concrete, share_weights=False)
+
+
+@contextlib.contextmanager
+def _log_level_kept() -> Iterator[None]:
+    """Undo that a conversion that fails leaves the whole process silent below errors."""
+    root = logging.getLogger()
+    level = root.level
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def compile_openvino(model: Any, signature: Signature, batch_size: int) -> Call:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from transforms.predictors.engines.base import TENSORFLOW
@@ -37,21 +35,3 @@ class EngineReport:
         ]
         refused = [f"{name} refused: {reason}" for name, reason in self.refused.items()]
         return "; ".join([f"engine {self.engine}", *speeds, *refused])
-
-
-_new_reports: queue.SimpleQueue[EngineReport] = queue.SimpleQueue()
-
-
-def publish(report: EngineReport) -> None:
-    """Keep a report for `new_reports`.
-
-    The choice is made deep below the step that counts, inside of whatever wraps the function.
-    """
-    _new_reports.put(report)
-
-
-def new_reports() -> Iterator[EngineReport]:
-    """Yield, once, what was published in this process since the last time."""
-    with contextlib.suppress(queue.Empty):
-        while True:
-            yield _new_reports.get_nowait()

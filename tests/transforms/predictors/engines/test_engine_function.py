@@ -20,6 +20,7 @@ from transforms.predictors.arrays import ArrayDecoder
 from transforms.predictors.engines import EngineFunction, EngineWish, made_up_inputs, new_reports
 from transforms.predictors.feed import Feed
 from transforms.predictors.local import LocalPredictor
+from transforms.predictors.postprocess import with_postprocessing
 from transforms.records import FileBytes, FileRef
 
 BATCH_SIZE = 8
@@ -167,15 +168,23 @@ def test_a_batch_that_tensorflow_refuses_leaves_the_choice_to_the_next() -> None
 
 
 def test_threads_decide_once() -> None:
-    list(new_reports())
     function = _loaded("auto", Stub("litert", seconds=0.1))
 
     with ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda number: function.call(batch(number))["y"][0, 0], range(40)))
 
     assert results == [2 * number for number in range(40)]
-    assert list(new_reports()) == [function.report]
-    assert list(new_reports()) == []
+    assert function.new_reports() == [function.report]
+
+
+def test_a_report_is_taken_once_from_inside_of_what_wraps_the_engine() -> None:
+    feed = Feed(DOUBLE.inputs[0], "arrays", ArrayDecoder(DOUBLE.inputs[0]))
+    predictor = LocalPredictor("model", "1", _called(_loaded("auto")), feed)
+    wrapped = with_postprocessing(predictor, lambda outputs: outputs)
+
+    assert [report.engine for report in new_reports(wrapped)] == ["tensorflow"]
+    assert new_reports(wrapped) == []
+    assert new_reports(LocalPredictor("model", "1", Double(), feed)) == []
 
 
 def test_what_is_not_chosen_is_freed() -> None:

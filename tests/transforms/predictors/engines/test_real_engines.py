@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,21 @@ def test_digits_of_any_batch_size_have_tensorflows_outputs(
     for size in SIZES:
         images = _images(size)
         assert difference(converted(images), digits.call(images)).value < 1e-5
+
+
+def test_the_outputs_outlive_tensorflows_model(engine: Engine) -> None:
+    function = SavedModelFunction(str(DIGITS / "model"), "from_images")
+    function.load()
+    images = _images(32)
+    expected = function.call(images)
+    converted = engine.convert(function, batch_size=32)
+
+    del function
+    gc.collect()
+    junk = [np.full(size, np.nan, np.float32) for size in range(1, 20_000, 8)]  # where the weights were
+
+    assert difference(converted(images), expected).value < 1e-5
+    del junk
 
 
 def test_threads_do_not_disturb_each_other(engine: Engine, digits: SavedModelFunction) -> None:
