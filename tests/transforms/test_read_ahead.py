@@ -68,6 +68,11 @@ class GatedStorage(LocalStorage):
         with self._changed:
             assert self._changed.wait_for(lambda: self._reading == set(uris), SECONDS), self._reading
 
+    def wait_for_count(self, count: int) -> None:
+        """Wait until this many files are being read; which of those that wait goes first is not promised."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._reading) == count, SECONDS), self._reading
+
     def reading(self, seconds: float = 0.05) -> set[str]:
         """Return the files that are being read, after time enough for one more."""
         with self._changed:
@@ -258,8 +263,8 @@ class TestBound:
         refs = files(*[100] * 6)
         for ref in refs:
             ahead.put([ref], None)
-        gated.wait_for_readers(refs[0].uri, refs[1].uri)
-        assert gated.reading() == {refs[0].uri, refs[1].uri}  # 200 of 250 bytes; a third would be too much
+        gated.wait_for_count(2)
+        assert len(gated.reading()) == 2  # 200 of 250 bytes; a third would be too much
         gated.open_all()
         for ref in refs:
             assert [taken_ref for taken_ref, _ in taken(ahead)[1]] == [ref]
@@ -270,10 +275,11 @@ class TestBound:
         ahead = opened(ahead_bytes=100)
         first, second, third = files(100, 100, 100)
         gated.open(first.uri)
-        for ref in (first, second, third):
-            ahead.put([ref], None)
+        ahead.put([first], None)
         taken(ahead)
+        ahead.put([second], None)
         gated.wait_for_readers(second.uri)
+        ahead.put([third], None)
         assert gated.reading() == {second.uri}
 
     def test_a_batch_that_is_larger_than_the_bound_passes(self, opened: Opened, files: Any) -> None:
@@ -325,7 +331,7 @@ class TestClose:
         refs = files(100, 100, 100, 100, 100, 100)
         for ref in refs:
             ahead.put([ref], None)
-        gated.wait_for_readers(refs[0].uri)
+        gated.wait_for_count(1)
         ahead.close()
         gated.open_all()
         deadline = time.monotonic() + SECONDS
