@@ -24,9 +24,9 @@ from benchmarks.materials import (
 )
 from benchmarks.report import Bound, Section, Table, show
 from benchmarks.samples import Samples, interleave
-from benchmarks.timing import NotedSavedModel, Pace, count_lines, noted, run_pipeline, take_pace
+from benchmarks.timing import Pace, count_lines, noted, noted_model, run_pipeline, take_pace
 from transforms.batch_files import DEFAULT_BATCH_SIZE
-from transforms.predictors.saved_model import SavedModelPredictor
+from transforms.predictors.open_model import open_model
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 from transforms.records import FileBytes, FileRef
 
@@ -71,7 +71,7 @@ def seconds_of(function: Callable[[], Any]) -> float:
 
 def measure_calls(model: Path, photos: Sequence[Path], calls: int) -> tuple[Samples, Samples]:
     """Return the seconds of a batch: by the bare model, and by the predictor."""
-    bare, predictor = BareModel(model), SavedModelPredictor(str(model), SIGNATURE)
+    bare, predictor = BareModel(model), open_model(str(model), SIGNATURE)
     predictor.load()
     contents = [path.read_bytes() for path in photos[:BATCH]]
     items = [FileBytes(FileRef(str(path)), content) for path, content in zip(photos, contents, strict=False)]
@@ -99,7 +99,7 @@ def measure_runs(
 
     def pipeline() -> Pace:
         output = next(outputs)
-        run_pipeline(NotedSavedModel(str(model), SIGNATURE), names, output)
+        run_pipeline(noted_model(str(model), SIGNATURE), names, output)
         if count_lines(output) != len(photos):
             raise RuntimeError(f"{count_lines(output)} of {len(photos)} photos have a prediction")
         return take_pace()

@@ -26,7 +26,7 @@ from benchmarks.materials import in_own_process, save_mobilenet, write_list, wri
 from benchmarks.read_ahead import WAIT_SECONDS, slow_storage
 from benchmarks.report import Section, Table, show
 from benchmarks.samples import Samples, interleave
-from benchmarks.timing import NotedSavedModel, Pace, count_lines, new_pipeline, noted, run_pipeline, take_pace
+from benchmarks.timing import Pace, count_lines, new_pipeline, noted, noted_model, run_pipeline, take_pace
 from transforms.batch_files import DEFAULT_BATCH_SIZE
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 
@@ -135,7 +135,7 @@ class Job:
         """Run this project's pipeline, and return the folder of its output."""
         output = next(self.outputs)
         names = write_list(self.folder / "names.txt", self.files)
-        run_pipeline(NotedSavedModel(str(self.model), SIGNATURE), names, output)
+        run_pipeline(noted_model(str(self.model), SIGNATURE), names, output)
         return output
 
     def predict_with_run_inference(self, **arguments: Any) -> Path:

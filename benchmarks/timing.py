@@ -15,7 +15,8 @@ from pipeline.graph import Steps, build
 from pipeline.local import local_runner
 from transforms.batch_files import DEFAULT_BATCH_SIZE, BatchFiles
 from transforms.predictors.base import Outcome, Predictor
-from transforms.predictors.saved_model import SavedModelPredictor
+from transforms.predictors.local import LocalPredictor
+from transforms.predictors.open_model import open_model
 from transforms.read_files import ReadFiles
 from transforms.records import DeadLetter, FileBytes, Prediction
 from transforms.schemas import arrow_schema
@@ -83,12 +84,17 @@ def take_pace() -> Pace:
     )
 
 
-class NotedSavedModel(SavedModelPredictor):
-    """A SavedModel whose batches are noted."""
+class NotedPredictor(LocalPredictor):
+    """A model whose batches are noted."""
 
     def predict(self, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
-        """See `SavedModelPredictor.predict`."""
-        return noted(len(batch), lambda: super(NotedSavedModel, self).predict(batch))
+        """See `LocalPredictor.predict`."""
+        return noted(len(batch), lambda: super(NotedPredictor, self).predict(batch))
+
+
+def noted_model(model: str, signature: str) -> NotedPredictor:
+    """Open a model whose batches are noted."""
+    return NotedPredictor(**vars(open_model(model, signature)))
 
 
 def run_pipeline(

@@ -1,9 +1,20 @@
 """The command line: one module a group of flags."""
 
 from options.batching import BatchingOptions
+from options.engine import EngineOptions
 from options.model import ModelOptions
 from options.parsing import GROUPS, parse
+from options.postprocessing import PostprocessingOptions
 from options.sink import SinkOptions
 from options.source import SourceOptions
 
-__all__ = ["GROUPS", "BatchingOptions", "ModelOptions", "SinkOptions", "SourceOptions", "parse"]
+__all__ = [
+    "GROUPS",
+    "BatchingOptions",
+    "EngineOptions",
+    "ModelOptions",
+    "PostprocessingOptions",
+    "SinkOptions",
+    "SourceOptions",
+    "parse",
+]

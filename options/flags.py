@@ -52,6 +52,24 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """A name and a value."""
+
+    metavar: str = "NAME=VALUE"
+
+    def parse(self, text: str) -> str:
+        """See `Kind.parse`."""
+        name, equals, _ = text.partition("=")
+        if not name or not equals:
+            raise ValueError("must be a name, =, and a value")
+        return text
+
+    def show(self, value: str) -> str:
+        """See `Kind.show`."""
+        return value
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of a few words."""
 

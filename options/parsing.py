@@ -11,14 +11,23 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from options.batching import BatchingOptions
 from options.checks import check_together
+from options.engine import EngineOptions
 from options.flags import FlagGroup, add_flags
 from options.model import ModelOptions
+from options.postprocessing import PostprocessingOptions
 from options.sink import SinkOptions
 from options.source import SourceOptions
 from transforms.errors import UsageError
 from transforms.records import is_utf8, printable
 
-GROUPS: tuple[type[FlagGroup], ...] = (SourceOptions, ModelOptions, BatchingOptions, SinkOptions)
+GROUPS: tuple[type[FlagGroup], ...] = (
+    SourceOptions,
+    ModelOptions,
+    EngineOptions,
+    BatchingOptions,
+    PostprocessingOptions,
+    SinkOptions,
+)
 
 _DESCRIPTION = "Predict over files, and write one record for each."
 _EPILOG = """\
@@ -63,7 +72,7 @@ def _problems_with_beam(rest: list[str]) -> list[str]:
         _, unknown = _beam_parser().parse_known_args(rest)
     except UsageError as error:
         return error.problems
-    return _explain(unknown)
+    return explain_unknown(unknown, _own_flags(), _beam_flags()) if unknown else []
 
 
 def views(options: PipelineOptions) -> list[FlagGroup]:
@@ -74,7 +83,7 @@ def views(options: PipelineOptions) -> list[FlagGroup]:
 
 def help_parser(prog: str) -> argparse.ArgumentParser:
     """Build the parser of this project's own flags."""
-    parser = _Parser(
+    parser = Parser(
         prog=prog,
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -87,26 +96,35 @@ def help_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser that raises what it would print."""
+
     def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
         raise UsageError([message])
 
 
 def _beam_parser() -> argparse.ArgumentParser:
-    parser = _Parser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    parser = Parser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for group in PipelineOptions.__subclasses__():
         if not issubclass(group, FlagGroup):
             group._add_argparse_args(cast(Any, parser))
     return parser
 
 
-def _explain(unknown: list[str]) -> list[str]:
+def explain_unknown(words: Sequence[str], *known: Sequence[str]) -> list[str]:
+    """Tell what is wrong with words that no flag takes.
+
+    Args:
+        words: In the order in which they were typed.
+        known: The flags that there are; those that are likelier to be meant first.
+    """
     problems = []
     belongs = False  # whether a word may be the value of the unknown flag before it
     stray = []
-    for word in unknown:
+    for word in words:
         if word.startswith("-"):
-            problems.append(f"unknown flag {_name(word)}{_suggestion(_name(word))}")
+            problems.append(f"unknown flag {_name(word)}{_suggestion(_name(word), known)}")
             belongs = "=" not in word
         else:
             stray += [] if belongs else [word]
@@ -122,10 +140,14 @@ def _name(word: str) -> str:
     return word.partition("=")[0]
 
 
-def _suggestion(name: str) -> str:
-    own = [f"--{flag.name}" for group in GROUPS for flag in group.FLAGS]
-    close = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(name, _beam_flags(), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _suggestion(name: str, known: Sequence[Sequence[str]]) -> str:
+    close = (match for flags in known for match in difflib.get_close_matches(name, flags, n=1))
+    found = next(close, None)
+    return f"; did you mean {found}?" if found else ""
+
+
+def _own_flags() -> list[str]:
+    return [f"--{flag.name}" for group in GROUPS for flag in group.FLAGS]
 
 
 def _beam_flags() -> list[str]:

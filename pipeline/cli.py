@@ -2,43 +2,97 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from transforms.errors import UsageError
+from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
+from transforms.errors import ConfigurationError, UsageError
 
 PROG = "beam-predict"
-INTERRUPTED = 130
 _FRAMES = 8
 
 # What Beam's worker processes warn of at every local start, and nobody can act upon.
 _NOISE = ("No semi_persistent_directory found", "Discarding unparseable args")
 
 
+@dataclass(frozen=True)
+class Command:
+    """One of the things that the console command does.
+
+    Attributes:
+        module: Where its function is; imported when the command is given.
+        function: From the arguments to the exit code.
+        help: What it does.
+    """
+
+    module: str
+    function: str
+    help: str
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run the command."""
+        function: Any = getattr(importlib.import_module(self.module), self.function)
+        return int(function(arguments))
+
+
+PREDICT = "predict"
+COMMANDS: Mapping[str, Command] = {
+    PREDICT: Command("pipeline.run", "predict", "predict over files; the word may be left out"),
+    "inspect": Command("pipeline.inspect_model", "main", "tell what a model is and how it would be used"),
+    "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code."""
-    from pipeline.run import FAILED, WRONG_USAGE, predict
-
     _configure_logging()
+    name, rest = _choose(sys.argv[1:] if arguments is None else arguments)
     try:
-        return predict(sys.argv[1:] if arguments is None else arguments, PROG)
-    except UsageError as error:
-        problems = "".join(f"\n  - {problem}" for problem in error.problems)
-        print(
-            f"{PROG}: nothing was started, because of:{problems}\n`{PROG} --help` lists the flags",
-            file=sys.stderr,
-        )
-        return WRONG_USAGE
+        return _run(name, rest)
     except (Exception, KeyboardInterrupt) as error:
         if _was_interrupted(error):
             print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
             return INTERRUPTED
         traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
         print(f"{PROG}: the run failed; the output is not complete", file=sys.stderr)
+        return FAILED
+
+
+def _choose(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Tell the command, and what is left for it."""
+    if arguments and arguments[0] in COMMANDS:
+        return arguments[0], arguments[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(_listed())
+    return PREDICT, arguments
+
+
+def _listed() -> str:
+    lines = [f"  {PROG} {name:<8}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(["commands, each with its own --help:", *lines, ""])
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    try:
+        return COMMANDS[name].run(arguments)
+    except UsageError as error:
+        problems = "".join(f"\n  - {problem}" for problem in error.problems)
+        command = PROG if name == PREDICT else f"{PROG} {name}"
+        print(
+            f"{command}: nothing was started, because of:{problems}\n`{command} --help` lists the flags",
+            file=sys.stderr,
+        )
+        return WRONG_USAGE
+    except ConfigurationError as error:
+        if name == PREDICT:
+            raise
+        print(f"{PROG} {name}: failed: {error}", file=sys.stderr)
         return FAILED
 
 

@@ -8,6 +8,8 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
 from transforms.batch_files import BatchFiles
+from transforms.group_files import GroupFiles
+from transforms.model_sharing import ModelSharing
 from transforms.predict import Predict
 from transforms.predictors.base import Predictor
 from transforms.read_files import ReadFiles
@@ -20,20 +22,24 @@ class Steps:
     """What the pipeline is made of; batch and streaming differ in the source only."""
 
     source: beam.PTransform[PBegin, Results]
-    batch: BatchFiles
+    batch: BatchFiles | GroupFiles
     read: ReadFiles
     predictor: Predictor
     predictions: ToFiles
     dead_letters: ToFiles
+    model_sharing: ModelSharing = "process"
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     """Add the steps to a pipeline: every input leaves as one prediction or as one dead letter."""
     files = pipeline | "Source" >> steps.source
-    batches = files.main | "BatchFiles" >> steps.batch
+    batched = files.main | "BatchFiles" >> steps.batch
+    batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
-    predicted = contents.main | "Predict" >> Predict(steps.predictor, steps.batch.max_batch_size)
+    predicted = contents.main | "Predict" >> Predict(
+        steps.predictor, steps.batch.max_batch_size, steps.model_sharing
+    )
     predicted.main | "WritePredictions" >> steps.predictions
 
-    dead_letters = [step.dead_letters for step in (files, contents, predicted)]
+    dead_letters = [*ungrouped, *(step.dead_letters for step in (files, contents, predicted))]
     dead_letters | "DeadLetters" >> beam.Flatten() | "WriteDeadLetters" >> steps.dead_letters

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options import BatchingOptions, ModelOptions, SinkOptions, SourceOptions
+from options import (
+    BatchingOptions,
+    EngineOptions,
+    ModelOptions,
+    PostprocessingOptions,
+    SinkOptions,
+    SourceOptions,
+)
 from pipeline.graph import Steps
 from transforms.batch_files import BatchFiles
+from transforms.group_files import GroupFiles
 from transforms.predictors.base import Predictor
-from transforms.predictors.saved_model import SavedModelPredictor
+from transforms.predictors.choose_feed import Wishes
+from transforms.predictors.engines import EngineWish
+from transforms.predictors.images import Preprocessing
+from transforms.predictors.open_model import open_model
+from transforms.predictors.polling import open_newest
+from transforms.predictors.top_classes import read_class_names, with_top_classes
+from transforms.predictors.versions import VersionedModel
 from transforms.read_files import ReadFiles
 from transforms.records import DeadLetter, Prediction
 from transforms.schemas import arrow_schema
@@ -17,9 +34,41 @@ from transforms.sources.from_inputs import FromInputs
 
 
 def make_predictor(options: PipelineOptions) -> Predictor:
-    """Make the predictor that the options ask for; nothing is loaded or read yet."""
+    """Make the predictor that the options ask for; nothing is loaded yet.
+
+    Raises:
+        ModelError: The model cannot be read, or cannot be fed as the options say.
+    """
     model = options.view_as(ModelOptions)
-    return SavedModelPredictor(model.model, model.signature, model.input_kind)
+    wishes, engine = make_wishes(model), _engine(options)
+    versions = VersionedModel(
+        model.model,
+        open_path=partial(open_model, signature=model.signature, wishes=wishes, engine=engine),
+        finish=make_readable(options.view_as(PostprocessingOptions)),
+    )
+    return open_newest(versions, model.model_version, model.model_poll_interval)
+
+
+def make_wishes(model: ModelOptions) -> Wishes:
+    """Make of the options what they say of how the model is fed."""
+    return Wishes(
+        item_input=model.item_input,
+        kind=model.input_kind,
+        preprocessing=None if model.preprocess is None else Preprocessing.parse(model.preprocess),
+        constants=dict(item.split("=", 1) for item in model.model_inputs or ()),
+    )
+
+
+def make_readable(wanted: PostprocessingOptions) -> Callable[[Predictor], Predictor]:
+    """Make what adds the best classes to a predictor's outputs, where the options ask for them.
+
+    Raises:
+        ModelError: The names of the classes cannot be read.
+    """
+    if wanted.count is None:
+        return _unchanged
+    names = read_class_names(wanted.class_names) if wanted.class_names else ()
+    return partial(with_top_classes, names=names, count=wanted.count, scores_output=wanted.scores_output)
 
 
 def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
@@ -33,7 +82,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
     signature = predictor.signature
     return Steps(
         source=FromInputs(source.input),
-        batch=BatchFiles(batching.max_batch_size, batching.min_batch_size),
+        batch=_batching(batching),
         read=ReadFiles(
             predictor.input_kind, source.read_threads, source.max_file_bytes, source.read_ahead_bytes
         ),
@@ -42,4 +91,20 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
         dead_letters=ToFiles(
             sink.dead_letters_prefix, sink.output_format, arrow_schema(DeadLetter, signature)
         ),
+        model_sharing=options.view_as(ModelOptions).model_sharing,
     )
+
+
+def _engine(options: PipelineOptions) -> EngineWish:
+    engine, batching = options.view_as(EngineOptions), options.view_as(BatchingOptions)
+    return EngineWish(engine.engine, engine.engine_tolerance, batching.max_batch_size)
+
+
+def _unchanged(predictor: Predictor) -> Predictor:
+    return predictor
+
+
+def _batching(batching: BatchingOptions) -> BatchFiles | GroupFiles:
+    if batching.group_by:
+        return GroupFiles(batching.group_by, batching.max_batch_size)
+    return BatchFiles(batching.max_batch_size, batching.min_batch_size)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from options import SinkOptions, SourceOptions
+from pipeline.job import make_predictor
 from transforms import storage
 from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
 from transforms.predictors.base import Predictor
@@ -19,27 +20,30 @@ from transforms.sinks.to_files import written_files
 from transforms.sources.from_inputs import list_files
 
 
-def check(options: PipelineOptions, predictor: Predictor) -> None:
+def check(options: PipelineOptions) -> Predictor:
     """Check the model, the inputs and the outputs.
+
+    Returns:
+        The predictor that the options ask for.
 
     Raises:
         UsageError: It holds all that is wrong.
     """
-    problems = [
-        *_model(predictor),
-        *_inputs(options.view_as(SourceOptions)),
-        *_outputs(options.view_as(SinkOptions)),
-    ]
-    if problems:
+    predictor, problems = _model(options)
+    problems += _inputs(options.view_as(SourceOptions))
+    problems += _outputs(options.view_as(SinkOptions))
+    if problems or predictor is None:
         raise UsageError(problems)
+    return predictor
 
 
-def _model(predictor: Predictor) -> Iterator[str]:
+def _model(options: PipelineOptions) -> tuple[Predictor | None, list[str]]:
     try:
+        predictor = make_predictor(options)
         arrow_schema(Prediction, predictor.signature)
-        _ = predictor.input_kind, predictor.model_version
     except ModelError as error:
-        yield str(error)
+        return None, [str(error)]
+    return predictor, []
 
 
 def _inputs(source: SourceOptions) -> Iterator[str]:

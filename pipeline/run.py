@@ -12,18 +12,14 @@ from apache_beam.runners.runner import PipelineResult
 
 from options import SinkOptions, parse
 from pipeline import preflight
+from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
 from pipeline.graph import build
-from pipeline.job import make_predictor, make_steps
+from pipeline.job import make_steps
 from pipeline.local import is_local, local_runner, shown_progress
 from pipeline.summary import Summary
 from transforms import storage
 from transforms.predictors.base import Predictor
 from transforms.sinks.to_files import incomplete_files, written_files
-
-DONE = 0
-FAILED = 1
-WRONG_USAGE = 2
-TOO_MANY_DEAD_LETTERS = 3
 
 
 def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
@@ -37,8 +33,7 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     """
     start = time.monotonic()
     options = parse(arguments, prog)
-    predictor = make_predictor(options)
-    preflight.check(options, predictor)
+    predictor = preflight.check(options)
     sink = options.view_as(SinkOptions)
     if sink.overwrite:
         _delete_earlier(sink)

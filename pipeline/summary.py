@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from apache_beam.metrics.metric import MetricsFilter
 
 from transforms import metrics, storage
 from transforms.predictors.base import Predictor
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,15 @@ class Summary:
         batches: Batches that were predicted on.
         median_batch_size: In files; None without batches.
         model: Where the model was loaded from.
-        model_version: Which model it was.
+        model_version: Which model it was; of several versions, the one at the start.
         signature: The signature that was called.
-        model_loads: Worker processes that loaded it.
+        engines: Where others than TensorFlow were tried: the number of worker processes by the engine that
+            computes.
+        engine_speedups: TensorFlow's time by that of each engine that was tried, in the mean.
+        engines_refused: The number of worker processes by the engine that cannot be used.
+        version_swaps: How often a newer version of the model has taken over, counted in each process.
+        versions_refused: How often one was refused, because it is broken.
+        model_loads: Worker processes that loaded it; machines, where they share it.
         model_load_seconds: The longest load.
         warm_up_seconds: The longest warm-up.
         seconds: The whole run.
@@ -45,6 +54,11 @@ class Summary:
     model: str
     model_version: str
     signature: str
+    engines: dict[str, int]
+    engine_speedups: dict[str, float]
+    engines_refused: dict[str, int]
+    version_swaps: int
+    versions_refused: int
     model_loads: int
     model_load_seconds: float
     warm_up_seconds: float
@@ -81,6 +95,14 @@ class Summary:
             model=predictor.model,
             model_version=predictor.model_version,
             signature=predictor.signature.name,
+            engines=counts.below(metrics.ENGINE),
+            engine_speedups={
+                engine: round(mean / 1_000, 2)
+                for engine, mean in _below(metrics.ENGINE_SPEEDUP, counts.means).items()
+            },
+            engines_refused=counts.below(metrics.ENGINE_REFUSED),
+            version_swaps=counts.get(metrics.VERSION_SWAPS),
+            versions_refused=counts.get(metrics.VERSIONS_REFUSED),
             model_loads=counts.get(metrics.MODEL_LOADS),
             model_load_seconds=counts.slowest_msec.get(metrics.MODEL_LOAD_MSEC, 0) / 1_000,
             warm_up_seconds=counts.slowest_msec.get(metrics.WARM_UP_MSEC, 0) / 1_000,
@@ -116,6 +138,9 @@ class Summary:
             *([("UNACCOUNTED", f"{self.unaccounted:,}")] if self.unaccounted else []),
             ("batches", self._batches()),
             ("model", f"{self.model} {self.signature}, version {self.model_version}"),
+            *([("engine", self._engines())] if self.engines else []),
+            *([("version swaps", f"{self.version_swaps:,}")] if self.version_swaps else []),
+            *([("versions refused", f"{self.versions_refused:,}")] if self.versions_refused else []),
             ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
             ("speed", self._speed()),
             ("output", self.output),
@@ -129,6 +154,12 @@ class Summary:
         read = f", {_bytes(self.bytes_per_second)}/s" if self.bytes_per_second else ""
         return f"{self.files_per_second:,.1f} files/s{read}"
 
+    def _engines(self) -> str:
+        speeds = [f"{engine} {speed:g} times" for engine, speed in sorted(self.engine_speedups.items())]
+        measured = [f"{', '.join(speeds)} the speed of tensorflow"] if speeds else []
+        refused = [f"refused: {', '.join(sorted(self.engines_refused))}"] if self.engines_refused else []
+        return "; ".join([", ".join(sorted(self.engines)), *measured, *refused])
+
     def _batches(self) -> str:
         if self.median_batch_size is None:
             return "0"
@@ -141,6 +172,7 @@ class Counts:
 
     counters: dict[str, int]
     slowest_msec: dict[str, int]
+    means: dict[str, float]
 
     @classmethod
     def of(cls, result: Any) -> Counts:
@@ -151,10 +183,12 @@ class Counts:
             name = counter.key.metric.name
             counters[name] = counters.get(name, 0) + counter.result
         slowest: dict[str, int] = {}
-        for distribution in found["distributions"]:
+        means: dict[str, float] = {}
+        for distribution in found["distributions"]:  # one for each step that counts under the name
             name = distribution.key.metric.name
             slowest[name] = max(slowest.get(name, 0), distribution.result.max)
-        return cls(counters, slowest)
+            means[name] = distribution.result.mean
+        return cls(counters, slowest, means)
 
     def get(self, name: str) -> int:
         """Return a counter; 0 when nothing was counted."""
@@ -162,10 +196,12 @@ class Counts:
 
     def below(self, name: str) -> dict[str, int]:
         """Return the counters whose names begin with `name/`, by the rest of their names."""
-        prefix = f"{name}/"
-        return {
-            key.removeprefix(prefix): value for key, value in self.counters.items() if key.startswith(prefix)
-        }
+        return _below(name, self.counters)
+
+
+def _below(name: str, values: Mapping[str, Number]) -> dict[str, Number]:
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
 
 
 def median(counts: dict[int, int]) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transforms.batch_files import BatchFiles
     from transforms.predict import Predict
-    from transforms.predictors.saved_model import SavedModelPredictor
+    from transforms.predictors.open_model import open_model
     from transforms.read_files import ReadFiles
     from transforms.records import DeadLetter, FileBytes, FileRef, Prediction
     from transforms.results import Results
@@ -30,7 +30,7 @@ _MODULES = {
     "Prediction": "transforms.records",
     "ReadFiles": "transforms.read_files",
     "Results": "transforms.results",
-    "SavedModelPredictor": "transforms.predictors.saved_model",
+    "open_model": "transforms.predictors.open_model",
     "ToFiles": "transforms.sinks.to_files",
     "arrow_schema": "transforms.schemas",
 }
@@ -45,9 +45,9 @@ __all__ = [
     "Prediction",
     "ReadFiles",
     "Results",
-    "SavedModelPredictor",
     "ToFiles",
     "arrow_schema",
+    "open_model",
 ]
 
 

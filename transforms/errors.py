@@ -5,9 +5,11 @@
     │   ├── ModelError              the model is missing, unreadable, or lacks what was asked of it
     │   └── UsageError              flags that cannot be understood
     ├── ContractError               a predictor broke the protocol; the job stops
+    │   └── EngineRefused           ... its engine does not compute what TensorFlow does; also a ModelError
     └── ItemError                   one input has no prediction; it becomes that input's dead letter
         ├── ParseError              [parse]    a list's line or a message that names no file
         ├── ListError               [list]     a glob or a list that gives no names
+        ├── GroupError              [group]    a file that belongs to no group
         ├── ReadError               [read]     the file cannot be had
         │   ├── FileMissing
         │   ├── NotAFile                       a folder, a device, a pipe
@@ -17,8 +19,11 @@
         │   ├── UnsupportedLocation            no such file system
         │   └── StorageUnavailable             may work later: retryable
         ├── DecodeError             [decode]   the model cannot decode the file
-        └── PredictionError         [predict]  the model refuses this item
-            └── ModelUnavailable               may work later: retryable
+        ├── PredictionError         [predict]  the model refuses this item
+        │   ├── AttributeMissing               a second input of the signature lacks its value
+        │   ├── AttributeInvalid               ... or has one of another type
+        │   └── ModelUnavailable               may work later: retryable
+        └── PostprocessError        [postprocess]  what is done to the model's outputs fails on this item's
 
 The word in brackets is the stage that a dead letter names.
 """
@@ -27,7 +32,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-Stage = Literal["parse", "list", "read", "decode", "predict"]
+Stage = Literal["parse", "list", "group", "read", "decode", "predict", "postprocess"]
 
 
 class BeamPredictError(Exception):
@@ -58,6 +63,10 @@ class ContractError(BeamPredictError):
     """A predictor broke its protocol, so that no outcome of its batch can be trusted."""
 
 
+class EngineRefused(ModelError, ContractError):
+    """The engine that was asked for cannot convert the model, or does not compute what TensorFlow does."""
+
+
 class ItemError(BeamPredictError):
     """One input has no prediction; the class is the `error` of its dead letter, the text its `message`."""
 
@@ -83,6 +92,12 @@ class ListError(ItemError):
     """A glob or a list gives no names."""
 
     stage = "list"
+
+
+class GroupError(ItemError):
+    """The file belongs to no group, or has no place for the group's key."""
+
+    stage = "group"
 
 
 class ReadError(ItemError):
@@ -133,10 +148,24 @@ class PredictionError(ItemError):
     stage = "predict"
 
 
+class AttributeMissing(PredictionError):
+    """The item lacks an attribute that the signature takes."""
+
+
+class AttributeInvalid(PredictionError):
+    """The item's attribute is not of the type that the signature takes."""
+
+
 class ModelUnavailable(PredictionError):
     """What the model runs on failed; a later try may succeed."""
 
     retryable = True
+
+
+class PostprocessError(ItemError):
+    """What is done to the model's outputs fails on those of this item."""
+
+    stage = "postprocess"
 
 
 def is_retryable(error: BaseException) -> bool:

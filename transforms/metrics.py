@@ -7,9 +7,14 @@ Counters, in the namespace `beam_predict`:
     dead_letters/STAGE/ERROR      inputs that have none; the sum over all is inputs - predictions
     bytes_read                    of the files
     batch_size/N                  batches of N files that were predicted on, as many counters as sizes
-    model_loads                   one for each worker process
+    model_loads                   one for each worker process, or for each machine
+    engine/ENGINE                 worker processes in which it was tried with others, and computes
+    engine_refused/ENGINE         ... in which it was refused
+    version_swaps                 newer versions of the model that have taken over
+    versions_refused              newer versions that are broken, and were not used
 
-Distributions, in milliseconds: `model_load_msec`, `warm_up_msec`, `predict_msec` (of a batch).
+Distributions, in milliseconds: `model_load_msec`, `warm_up_msec`, `predict_msec` (of a batch); in
+thousandths, `engine_speedup/ENGINE`: TensorFlow's time by the engine's, for a batch.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from typing import Any
 from apache_beam.metrics.metric import Metrics
 
 from transforms import progress
+from transforms.predictors.engines.report import EngineReport
 from transforms.records import DeadLetter
 
 NAMESPACE = "beam_predict"
@@ -29,6 +35,11 @@ DEAD_LETTERS = "dead_letters"
 BYTES_READ = "bytes_read"
 BATCH_SIZE = "batch_size"
 MODEL_LOADS = "model_loads"
+ENGINE = "engine"
+ENGINE_REFUSED = "engine_refused"
+ENGINE_SPEEDUP = "engine_speedup"
+VERSION_SWAPS = "version_swaps"
+VERSIONS_REFUSED = "versions_refused"
 MODEL_LOAD_MSEC = "model_load_msec"
 WARM_UP_MSEC = "warm_up_msec"
 PREDICT_MSEC = "predict_msec"
@@ -50,6 +61,25 @@ def count_model_load(load_seconds: float, warm_up_seconds: float) -> None:
     _counter(MODEL_LOADS).inc()
     _distribution(MODEL_LOAD_MSEC).update(round(load_seconds * 1_000))
     _distribution(WARM_UP_MSEC).update(round(warm_up_seconds * 1_000))
+
+
+def count_engine(report: EngineReport) -> None:
+    """Count what was found out about engines."""
+    _counter(f"{ENGINE}/{report.engine}").inc()
+    for engine in report.refused:
+        _counter(f"{ENGINE_REFUSED}/{engine}").inc()
+    for engine, speedup in report.speedups.items():
+        _distribution(f"{ENGINE_SPEEDUP}/{engine}").update(round(speedup * 1_000))
+
+
+def count_version_swap() -> None:
+    """Count a newer version of the model that has taken over."""
+    _counter(VERSION_SWAPS).inc()
+
+
+def count_version_refused() -> None:
+    """Count a newer version of the model that is broken."""
+    _counter(VERSIONS_REFUSED).inc()
 
 
 def count_batch(size: int, predictions: int, seconds: float) -> None:

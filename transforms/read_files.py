@@ -28,7 +28,8 @@ class ReadFiles(beam.PTransform[PCollection[list[FileRef]], Results]):
     What cannot be read leaves its batch as a dead letter; the batches stay in order.
 
     Attributes:
-        input_kind: `bytes` reads them; `names` only sees that each file is there and of an allowed size.
+        input_kind: What the model is fed with; for `names`, it is only seen that each file is there and of an
+            allowed size.
         threads: Files that one worker thread reads at once.
         max_file_bytes: A larger file is not read.
         read_ahead_bytes: The most bytes that one worker thread holds beyond the batch that is predicted on.
@@ -54,7 +55,7 @@ class ReadFiles(beam.PTransform[PCollection[list[FileRef]], Results]):
             threads=self.threads,
             max_file_bytes=self.max_file_bytes,
             ahead_bytes=self.read_ahead_bytes,
-            content=self.input_kind == "bytes",
+            content=self.input_kind != "names",
         )
         return results_of(batches, "Read", beam.ParDo(_Read(limits)), list[FileBytes])
 

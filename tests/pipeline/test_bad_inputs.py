@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.run import DONE, TOO_MANY_DEAD_LETTERS, WRONG_USAGE
+from pipeline.exit_codes import DONE, TOO_MANY_DEAD_LETTERS, WRONG_USAGE
 from tests.conftest import DIGITS, IMAGES, MAX_FILE_BYTES, MODEL, ROOT, BadFile, Run, run
 
 PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
@@ -133,8 +133,8 @@ class TestBeforeTheStart:
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
-            (["--model", DIGITS / "images"], "is not a SavedModel: there is no file"),
-            (["--model", "nowhere"], "is not a SavedModel"),
+            (["--model", DIGITS / "images"], "is no model"),
+            (["--model", "nowhere"], "there is no file or folder of that name"),
             (["--signature", "nope"], "from_bytes(image_bytes: string [?]) -> (label: int64 [?]"),
             (["--input", "nothing/*.png"], "no file matches nothing/*.png"),
             (["--input", "@nothing.txt"], "the list nothing.txt cannot be read"),

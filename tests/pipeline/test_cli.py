@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from options import GROUPS
-from pipeline.cli import INTERRUPTED
-from pipeline.run import DONE, FAILED
+from pipeline.exit_codes import DONE, FAILED, INTERRUPTED
 from tests.conftest import IMAGES, MODEL, ROOT, run
 from tests.transforms.toy_models import save_toys
 from transforms import progress
@@ -59,11 +58,11 @@ def test_the_reason_of_a_failure_on_a_worker_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = save_toys(tmp_path / "toys")
-    flags = ("--model", model, "--signature", "no_rows", "--input_kind", "bytes")
+    flags = ("--model", model, "--signature", "fewer_rows", "--input_kind", "bytes")
     done = run("--input", IMAGES[0], *flags, output=tmp_path / "out")
     assert done.code == FAILED
     told = caplog.text + done.complaints  # the terminal shows both
-    assert told.count("the first dimension must be the batch's") == 1, told
+    assert told.count("its first dimension must be the batch's") == 1, told
     assert told.count("Traceback") <= 1, told
     assert done.complaints.endswith("the run failed; the output is not complete\n")
 
@@ -120,7 +119,7 @@ def test_ctrl_c_ends_a_run_though_a_thread_of_the_runner_is_left() -> None:
 import runpy, sys, threading
 import pipeline.run
 
-def predict(arguments, prog):
+def predict(arguments, prog=""):
     threading.Thread(target=threading.Event().wait).start()
     raise KeyboardInterrupt
 

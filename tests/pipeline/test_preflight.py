@@ -11,8 +11,7 @@ import pytest
 
 from options import parse
 from pipeline import preflight
-from pipeline.job import make_predictor
-from pipeline.run import DONE, WRONG_USAGE
+from pipeline.exit_codes import DONE, WRONG_USAGE
 from tests.conftest import IMAGES, MODEL, run
 from tests.transforms.toy_models import save_toys
 from transforms.errors import UsageError
@@ -22,7 +21,7 @@ def problems(*flags: object) -> list[str]:
     """Return what the checks tell of a command line that is understood."""
     options = parse([*map(str, flags)])
     try:
-        preflight.check(options, make_predictor(options))
+        preflight.check(options)
     except UsageError as error:
         return error.problems
     return []
@@ -81,8 +80,7 @@ class TestModel:
     @pytest.mark.parametrize(
         ("signature", "told"),
         [
-            ("two_inputs", "has 2 inputs; choose one with a single input"),
-            ("numbers", "takes float32; choose one that takes the names or the bytes of files"),
+            ("numbers", "takes images as numbers; say how they were prepared when the model was trained"),
             ("undecided", "pass --input_kind names or --input_kind bytes"),
             ("waves", "cannot be written: no output format holds complex64"),
         ],

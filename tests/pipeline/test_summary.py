@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import DONE, FAILED, TOO_MANY_DEAD_LETTERS, exit_code
+from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
+from pipeline.run import exit_code
 from pipeline.summary import Summary, median
 from tests.conftest import IMAGES, MAX_FILE_BYTES, MODEL, BadFile, run
 
@@ -25,6 +26,11 @@ SUMMARY = Summary(
     model="model",
     model_version="1",
     signature="serving_default",
+    engines={},
+    engine_speedups={},
+    engines_refused={},
+    version_swaps=0,
+    versions_refused=0,
     model_loads=1,
     model_load_seconds=1.0,
     warm_up_seconds=0.1,

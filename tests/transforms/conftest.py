@@ -6,11 +6,20 @@ import pytest
 
 from tests.transforms import digits
 from tests.transforms.toy_models import save_toys
-from transforms.predictors.saved_model import SavedModelPredictor
+from transforms.predictors.base import InputKind
+from transforms.predictors.choose_feed import Wishes
+from transforms.predictors.local import LocalPredictor
+from transforms.predictors.open_model import open_model
 
 
-def loaded(model: str, signature: str, **options: str) -> SavedModelPredictor:
-    predictor = SavedModelPredictor(model, signature, **options)  # type: ignore[arg-type]
+def opened(
+    model: str, signature: str = "serving_default", wanted_input_kind: InputKind | None = None
+) -> LocalPredictor:
+    return open_model(model, signature, Wishes(kind=wanted_input_kind))
+
+
+def loaded(model: str, signature: str, wanted_input_kind: InputKind | None = None) -> LocalPredictor:
+    predictor = opened(model, signature, wanted_input_kind)
     predictor.load()
     return predictor
 
@@ -22,12 +31,12 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def digits_by_name() -> SavedModelPredictor:
+def digits_by_name() -> LocalPredictor:
     """Load the digits' model, for names."""
     return loaded(digits.MODEL, "serving_default")
 
 
 @pytest.fixture(scope="session")
-def digits_by_bytes() -> SavedModelPredictor:
+def digits_by_bytes() -> LocalPredictor:
     """Load the digits' model, for bytes."""
     return loaded(digits.MODEL, "from_bytes")

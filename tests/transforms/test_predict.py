@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from transforms import metrics
 from transforms.errors import ContractError
 from transforms.predict import Predict, predict_each
 from transforms.predictors.base import Predictor
-from transforms.predictors.saved_model import SavedModelPredictor
+from transforms.predictors.open_model import open_model
 from transforms.records import DeadLetter, FileBytes, FileRef, Prediction, prediction_id, utc_now
 
 ROOT = Path(__file__).parents[2]
@@ -125,10 +126,18 @@ class TestBrokenPromises:
             predict(Returning(returned=returned), items(b"1"))
 
     def test_a_model_that_cannot_be_loaded_fails_the_pipeline(self, tmp_path: Path) -> None:
-        predictor = SavedModelPredictor(digits.MODEL, "from_bytes")
-        assert predictor.signature
-        predictor.model = str(tmp_path)  # gone, when the worker loads it
-        with pytest.raises(Exception, match=f"--model {tmp_path} is not a SavedModel"):
+        model = shutil.copytree(digits.MODEL, tmp_path / "model")
+        predictor = open_model(str(model), "from_bytes")
+        shutil.rmtree(model)  # gone, when the worker loads it
+        with pytest.raises(Exception, match=f"--model {model}"):
+            predict(predictor, items(b"1"))
+
+    def test_a_model_that_has_changed_since_the_start_fails_the_pipeline(self, tmp_path: Path) -> None:
+        model = shutil.copytree(digits.MODEL, tmp_path / "model")
+        predictor = open_model(str(model), "from_bytes")
+        with (model / "variables" / "variables.index").open("ab") as index:
+            index.write(b"x")
+        with pytest.raises(Exception, match="has changed since the start"):
             predict(predictor, items(b"1"))
 
 
@@ -222,7 +231,7 @@ def test_a_saved_model_predicts_on_real_images_and_one_corrupt_one(tmp_path: Pat
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"this is no image")
     batch = digits.with_bytes(*digits.IMAGES[:31], bad)
-    predictions, (letter,) = predict(SavedModelPredictor(digits.MODEL, "from_bytes"), batch, warm_up=32)
+    predictions, (letter,) = predict(open_model(digits.MODEL, "from_bytes"), batch, warm_up=32)
     assert [record.uri for record in predictions] == digits.IMAGES[:31]
     assert (letter.uri, letter.stage, letter.error) == (str(bad), "decode", "DecodeError")
     for record in predictions:

@@ -9,10 +9,11 @@ from typing import Literal, Protocol
 from transforms.errors import ItemError
 from transforms.records import FileBytes, Outputs
 
-InputKind = Literal["names", "bytes"]
-"""What a model is fed with: the names of files, which it reads itself, or their bytes."""
+InputKind = Literal["names", "bytes", "images", "arrays"]
+"""What a model is fed with: the names of files, which it reads itself, their bytes, or what these encode:
+images, or arrays of numbers."""
 
-INPUT_KINDS: tuple[InputKind, ...] = ("names", "bytes")
+INPUT_KINDS: tuple[InputKind, ...] = ("names", "bytes", "images", "arrays")
 
 Outcome = Outputs | ItemError
 """What becomes of one item: its outputs, or the reason why there are none."""
@@ -38,12 +39,26 @@ class TensorSpec:
         """The shape of one item: without the batch dimension."""
         return None if self.shape is None else self.shape[1:]
 
+    def accepts(self, shape: tuple[int | None, ...] | None) -> bool:
+        """Tell whether a tensor of a shape may be of this one; what is not known may."""
+        return self.shape is None or shape is None or _fits(shape, self.shape)
+
+    def accepts_item(self, shape: tuple[int | None, ...]) -> bool:
+        """Tell whether one item of a shape may be put into a batch of this one."""
+        return self.item_shape is None or _fits(shape, self.item_shape)
+
     def __str__(self) -> str:
         """Write the spec as `scores: float32 [?, 10]`."""
         if self.shape is None:
             return f"{self.name}: {self.dtype} [any shape]"
         dimensions = ", ".join("?" if size is None else str(size) for size in self.shape)
         return f"{self.name}: {self.dtype} [{dimensions}]"
+
+
+def _fits(found: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,33 @@
-"""A TensorFlow SavedModel as a predictor."""
+"""A signature of a TensorFlow SavedModel, run by TensorFlow."""
 
 from __future__ import annotations
 
-import base64
-import logging
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from transforms.errors import ContractError, ModelError
-from transforms.predictors.base import InputKind, Outcome, Signature
-from transforms.predictors.input_kind import choose_input_kind
-from transforms.predictors.isolation import isolate
-from transforms.predictors.saved_model_files import fingerprint, read_signatures
+from transforms.errors import ItemError, ModelError
+from transforms.predictors.base import Signature
+from transforms.predictors.functions import Tensors
+from transforms.predictors.local_copy import local_copy
+from transforms.predictors.saved_model_files import read_signatures
 from transforms.predictors.tensorflow_runtime import import_tensorflow, item_error, summarize
-from transforms.records import FileBytes, FileRef, Outputs
-
-_LOGGER = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 
-# A gray PNG of 8 x 8 pixels: something that most models of images accept.
-_SAMPLE = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVQImWNsYIAAJgaKGAAmCACQsdGojAAAAABJRU5ErkJggg=="
-)
-
 
 @dataclass
-class SavedModelPredictor:
-    """Predict with one signature of a SavedModel.
-
-    Example:
-        >>> predictor = SavedModelPredictor("examples/digits/model", "from_bytes")
-        >>> predictor.load()
-        >>> content = open("examples/digits/images/0000.png", "rb").read()
-        >>> predictor.predict([FileBytes(FileRef("0000.png"), content)])
+class SavedModelFunction:
+    """One signature of a SavedModel.
 
     Attributes:
-        model: The folder that holds `saved_model.pb`.
+        folder: The folder that holds `saved_model.pb`.
         signature_name: Which of its signatures to call.
-        wanted_input_kind: Whether that takes names or bytes, where the signature itself does not tell.
     """
 
-    model: str
+    folder: str
     signature_name: str = DEFAULT_SIGNATURE
-    wanted_input_kind: InputKind | None = None
 
     @cached_property
     def signature(self) -> Signature:
@@ -58,32 +36,14 @@ class SavedModelPredictor:
         Raises:
             ModelError: The folder is not a SavedModel or has no such signature.
         """
-        signatures = read_signatures(self.model)
+        signatures = read_signatures(self.folder)
         if self.signature_name not in signatures:
             listed = "".join(f"\n    {signature}" for signature in signatures.values()) or " none"
             raise ModelError(
-                f"--model {self.model} has no signature {self.signature_name!r}; "
+                f"--model {self.folder} has no signature {self.signature_name!r}; "
                 f"pass --signature with one that it has:{listed}"
             )
         return signatures[self.signature_name]
-
-    @cached_property
-    def input_kind(self) -> InputKind:
-        """Whether the signature takes names or bytes.
-
-        Raises:
-            ModelError: It takes neither, or that cannot be told.
-        """
-        return choose_input_kind(self.signature, self.wanted_input_kind)
-
-    @cached_property
-    def model_version(self) -> str:
-        """The fingerprint of the model's content.
-
-        Raises:
-            ModelError: The folder is not a SavedModel.
-        """
-        return fingerprint(self.model)
 
     def load(self) -> None:
         """Load the model with TensorFlow.
@@ -91,95 +51,40 @@ class SavedModelPredictor:
         Raises:
             ModelError: TensorFlow cannot load it, or it is no longer the one whose version is known.
         """
-        tf = import_tensorflow()
-        if fingerprint(self.model) != self.model_version:
-            raise ModelError(
-                f"--model {self.model} has changed since the start; give each version a folder of its own"
-            )
+        tf, folder = import_tensorflow(), local_copy(self.folder)
         try:
-            self._loaded = tf.saved_model.load(self.model)  # its signatures do not keep it alive
+            self._loaded = tf.saved_model.load(folder)  # its signatures do not keep it alive
             self._call = self._loaded.signatures[self.signature_name]
         except Exception as error:  # of many kinds: damaged files raise even IndexError
-            raise ModelError(f"--model {self.model} cannot be loaded: {summarize(error)}") from error
-        self._input_name = self.signature.inputs[0].name
-        self._kind = self.input_kind
+            raise ModelError(f"--model {self.folder} cannot be loaded: {summarize(error)}") from error
 
-    def warm_up(self, batch_size: int) -> None:
-        """Predict once on copies of a small image; a model that refuses it starts cold, at no other cost."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "sample.png")
-            path.write_bytes(_SAMPLE)
-            sample = FileBytes(FileRef(str(path)), _SAMPLE)
-            try:
-                self._predict_together([sample] * batch_size)
-            except Exception as error:
-                _LOGGER.info("%s was not warmed up: it refuses a sample image (%s)", self.model, error)
+    @property
+    def concrete(self) -> Any:
+        """The loaded function, which other engines convert."""
+        return self._call
 
-    def predict(self, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
-        """See `Predictor.predict`.
+    def call(self, inputs: Tensors) -> Tensors:
+        """See `Function.call`."""
+        constant = import_tensorflow().constant
+        outputs = self._call(**{name: constant(values) for name, values in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-        A batch that TensorFlow refuses is searched for the items to blame: those that do not decode as
-        images are tried one by one, the others together.
+    def item_error(self, error: Exception) -> ItemError:
+        """See `Function.item_error`."""
+        return item_error(error)
 
-        Raises:
-            ContractError: The model returns another number of rows than it was given.
-        """
-        tf = import_tensorflow()
-        try:
-            return self._predict_together(batch)
-        except tf.errors.OpError as error:
-            if len(batch) == 1:
-                return [item_error(error)]
-        suspects = [position for position, item in enumerate(batch) if not self._decodes(item)]
-        return isolate(self._predict_together, batch, item_error, suspects)
-
-    def _predict_together(self, batch: Sequence[FileBytes]) -> Sequence[Outputs]:
-        tf = import_tensorflow()
-        outputs = self._call(**{self._input_name: tf.constant([self._value(item) for item in batch])})
-        columns = {spec.name: outputs[spec.name].numpy() for spec in self.signature.outputs}
-        for name, column in columns.items():
-            if column.shape[:1] != (len(batch),):
-                raise ContractError(
-                    f"--model {self.model}: output {name!r} has the shape {list(column.shape)} for a batch "
-                    f"of {len(batch)}; the first dimension must be the batch's"
-                )
-        return _rows(columns)
-
-    def _value(self, item: FileBytes) -> str | bytes:
-        if self._kind == "names":
-            return item.ref.uri
-        if item.content is None:
-            raise ContractError(f"{item.ref.uri} came without its bytes, which {self.signature_name} takes")
-        return item.content
-
-    def _decodes(self, item: FileBytes) -> bool:
-        tf = import_tensorflow()
-        try:
-            content = tf.io.read_file(item.ref.uri) if item.content is None else item.content
-            tf.io.decode_image(content, expand_animations=False)
-        except tf.errors.OpError:
-            return False
-        return True
+    def suspects(self, inputs: Tensors) -> Collection[int]:
+        """Suspect what does not decode as an image, among the strings of the input that has them."""
+        strings = next((values for values in inputs.values() if values.dtype.kind == "O"), ())
+        return [position for position, value in enumerate(strings) if not _decodes(value)]
 
 
-def _rows(columns: dict[str, np.ndarray[Any, Any]]) -> Sequence[Outputs]:
-    readable = [_readable(column) for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*readable, strict=True)]
-
-
-def _readable(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if column.dtype.kind == "O":
-        return _as_text(column)
-    return column.astype(np.float32) if column.dtype.name == "bfloat16" else column
-
-
-def _as_text(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Turn TensorFlow's byte strings into text: UTF-8, or base64 where they are not."""
-    return np.frompyfunc(_text, 1, 1)(column)  # type: ignore[no-any-return]
-
-
-def _text(value: bytes) -> str:
+def _decodes(value: str | bytes) -> bool:
+    """Tell whether bytes, or the file of a name, are an image."""
+    tf = import_tensorflow()
     try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return base64.b64encode(value).decode()
+        content = tf.io.read_file(value) if isinstance(value, str) else value
+        tf.io.decode_image(content, expand_animations=False)
+    except tf.errors.OpError:
+        return False
+    return True

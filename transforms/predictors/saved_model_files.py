@@ -54,7 +54,12 @@ _MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
     "NamedSignature": {"key": (1, "string", False), "value": (2, ".Signature", False)},
     "Signature": {"inputs": (1, ".NamedTensor", True), "outputs": (2, ".NamedTensor", True)},
     "NamedTensor": {"key": (1, "string", False), "value": (2, ".Tensor", False)},
-    "Tensor": {"dtype": (2, "int32", False), "shape": (3, ".Shape", False)},
+    "Tensor": {
+        "dtype": (2, "int32", False),
+        "shape": (3, ".Shape", False),
+        "coo_sparse": (4, "bytes", False),  # messages, of which only the presence matters
+        "composite_tensor": (5, "bytes", False),
+    },
     "Shape": {"dims": (2, ".Dim", True), "unknown_rank": (3, "bool", False)},
     "Dim": {"size": (1, "int64", False)},
 }
@@ -132,13 +137,15 @@ def _signature(name: str, definition: Any) -> Signature:
 
 def _specs(tensors: Any) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(entry.key, _dtype(entry.value.dtype), _shape(entry.value.shape))
+        TensorSpec(entry.key, _dtype(entry.value), _shape(entry.value.shape))
         for entry in sorted(tensors, key=lambda entry: str(entry.key))
     )
 
 
-def _dtype(number: int) -> str:
-    return _DTYPES.get(number, f"dtype-{number}")
+def _dtype(tensor: Any) -> str:
+    if tensor.composite_tensor:
+        return "ragged"
+    return "sparse" if tensor.coo_sparse else _DTYPES.get(tensor.dtype, f"dtype-{tensor.dtype}")
 
 
 def _shape(shape: Any) -> tuple[int | None, ...] | None:

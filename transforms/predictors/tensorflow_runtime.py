@@ -38,7 +38,7 @@ def import_tensorflow() -> Any:
     with _IMPORTING:  # a module is in sys.modules before it is whole
         if "tensorflow" not in sys.modules:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach us as exceptions
-            with _standard_error_without(_NOISE):
+            with standard_error_without(_NOISE):
                 importlib.import_module("tensorflow")
     return sys.modules["tensorflow"]
 
@@ -71,7 +71,7 @@ def summarize(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _standard_error_without(noise: re.Pattern[bytes]) -> Iterator[None]:
+def standard_error_without(noise: re.Pattern[bytes]) -> Iterator[None]:
     """Hold back what the process writes to standard error, and pass it on without the lines of noise.
 
     TensorFlow's libraries write there before they can be told not to.

@@ -41,8 +41,8 @@ def test_a_model_can_be_used_without_beam() -> None:
     image = digits.IMAGES[0]
     code = f"""
 import sys
-from transforms import FileBytes, FileRef, SavedModelPredictor
-predictor = SavedModelPredictor({digits.MODEL!r}, "from_bytes")
+from transforms import FileBytes, FileRef, open_model
+predictor = open_model({digits.MODEL!r}, "from_bytes")
 predictor.signature, predictor.input_kind, predictor.model_version
 assert "tensorflow" not in sys.modules, "TensorFlow is imported before load()"
 predictor.load()

@@ -1,0 +1,37 @@
+"""What computes the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from options.flags import Choice, Flag, FlagGroup, Share, add_flags
+from transforms.predictors.engines.base import DEFAULT_TOLERANCE, ENGINE_CHOICES, TENSORFLOW
+
+
+class EngineOptions(FlagGroup, PipelineOptions):
+    """The engine, and how exact it must be."""
+
+    TITLE = "The engine"
+    FLAGS = (
+        Flag(
+            "engine",
+            "What computes a TensorFlow model whose signature takes numbers. openvino and litert must be "
+            "installed, and reproduce TensorFlow's outputs on the first batch; auto takes the fastest of "
+            "those that are installed and do.",
+            Choice(ENGINE_CHOICES),
+            TENSORFLOW,
+        ),
+        Flag(
+            "engine_tolerance",
+            "How far the outputs of another engine may be from TensorFlow's, relative to the largest value "
+            "of the output in the batch; of whole numbers and texts, which share may differ.",
+            Share("TOLERANCE"),
+            DEFAULT_TOLERANCE,
+        ),
+    )
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        add_flags(parser, cls.FLAGS)

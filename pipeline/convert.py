@@ -1,0 +1,218 @@
+"""`beam-predict convert`: a model as a file of another engine's, compared with the original."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from options import ModelOptions
+from options.conversion import ConversionOptions
+from options.flags import add_flags
+from options.parsing import Parser, explain_unknown
+from pipeline.job import make_wishes
+from transforms import storage
+from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
+from transforms.predictors.convert import (
+    OPENVINO,
+    TFLITE,
+    Comparison,
+    ConvertedModel,
+    batches_of,
+    compare,
+    convert_model,
+    convertible_part,
+    inputs_of,
+)
+from transforms.predictors.engines.base import DEFAULT_BATCH_SIZE, is_installed
+from transforms.predictors.engines.choose_engine import ENGINES, why_not_convertible
+from transforms.predictors.engines.openvino_file import OPENVINO_MODEL
+from transforms.predictors.engines.trial import reason
+from transforms.predictors.functions import Tensors
+from transforms.predictors.local import LocalPredictor
+from transforms.predictors.open_model import open_model
+from transforms.predictors.versions import choose_version
+from transforms.records import FileBytes, FileRef
+from transforms.sources.from_inputs import list_files
+
+DONE = 0
+
+MAX_REPRESENTATIVE = 500
+MAX_FILE_BYTES = 256 << 20
+
+_MODEL_FLAG_NAMES = (
+    *("model", "model_version", "signature"),
+    *("input_kind", "preprocess", "item_input", "model_inputs"),
+)
+_MODEL_FLAGS = tuple(flag for flag in ModelOptions.FLAGS if flag.name in _MODEL_FLAG_NAMES)
+
+_TITLES = {TFLITE: "TensorFlow Lite", OPENVINO: "OpenVINO"}
+_ENGINES = {TFLITE: ENGINES["litert"], OPENVINO: ENGINES["openvino"]}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Convert the model that a command line names, compare the two, and print how well they agree.
+
+    Returns:
+        The exit code: 0 when the converted model was written.
+
+    Raises:
+        UsageError: The flags are wrong, or a check before the start failed.
+        ModelError: The model cannot be converted.
+        SystemExit: The help was asked for, and printed.
+    """
+    model, wanted = _parse(arguments)
+    predictor = _check(model, wanted)
+    predictor.load()
+    converted = _convert(predictor, wanted)
+    _write(converted, wanted.output)
+    sizes = _size(predictor.model), sum(map(len, converted.files.values()))
+    print(f"{predictor.model} {predictor.signature.name} as {_TITLES[wanted.to]}: {wanted.output}")
+    lines = [("size", f"{sizes[1]:,} bytes; the original has {sizes[0]:,}")]
+    if wanted.compared_on is not None:
+        lines += _lines(_compare(predictor, converted, wanted.compared_on))
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"  {name:<{width}}  {value}")
+    return DONE
+
+
+def _parse(arguments: Sequence[str]) -> tuple[ModelOptions, ConversionOptions]:
+    parsed, unknown = _parser().parse_known_args(arguments)
+    values = vars(parsed)
+    given = {flag.name: values[flag.name] for flag in _MODEL_FLAGS}
+    model = PipelineOptions(flags=[], **given).view_as(ModelOptions)
+    wanted = ConversionOptions(values)
+    known = [f"--{name}" for name in values]
+    problems = explain_unknown(unknown, known) if unknown else []
+    problems += model.validate() + wanted.validate()
+    if problems:
+        raise UsageError(problems)
+    return model, wanted
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="beam-predict convert",
+        description="Convert a TensorFlow model, and compare the converted one with it.",
+        usage="%(prog)s --model FOLDER --to tflite|openvino --output PATH [flags]",
+        allow_abbrev=False,
+    )
+    add_flags(parser.add_argument_group(ModelOptions.TITLE), _MODEL_FLAGS)
+    add_flags(parser.add_argument_group(ConversionOptions.TITLE), ConversionOptions.FLAGS)
+    return parser
+
+
+def _check(model: ModelOptions, wanted: ConversionOptions) -> LocalPredictor:
+    problems = [*_engine_problems(wanted), *_file_problems(wanted), *_output_problems(wanted)]
+    predictor = None
+    try:
+        predictor = _open(model, feeds=wanted.compared_on is not None)
+        problem = why_not_convertible(convertible_part(predictor.function))
+        problems += [f"--to {wanted.to}: {problem}"] if problem else []
+    except ModelError as error:
+        problems.insert(0, str(error))
+    if problems or predictor is None:
+        raise UsageError(problems)
+    return predictor
+
+
+def _open(model: ModelOptions, feeds: bool) -> LocalPredictor:
+    """Make the predictor; a model that is fed with no file need not tell how its images are prepared."""
+    version = choose_version(model.model, getattr(model, "model_version", None))
+    path, wishes = version.path if version else model.model, make_wishes(model)
+    try:
+        return open_model(path, model.signature, wishes)
+    except ModelError as error:
+        if feeds:
+            raise
+        try:
+            return open_model(path, model.signature, replace(wishes, kind="arrays"))
+        except ModelError:
+            raise error from None
+
+
+def _engine_problems(wanted: ConversionOptions) -> Iterator[str]:
+    engine = _ENGINES[wanted.to]
+    needed = wanted.to == OPENVINO or wanted.compared_on is not None
+    if needed and not is_installed(engine):
+        yield f"--to {wanted.to}: {engine.package} is not installed; pip install {engine.package}"
+
+
+def _file_problems(wanted: ConversionOptions) -> Iterator[str]:
+    for flag, named in (("--representative", wanted.representative), ("--compare", wanted.compare)):
+        first = next(list_files(named), None) if named else None
+        if isinstance(first, ItemError) and not isinstance(first, ParseError):
+            yield f"{flag} {named}: {first}"
+
+
+def _output_problems(wanted: ConversionOptions) -> Iterator[str]:
+    written = wanted.output if wanted.to == TFLITE else storage.join(wanted.output, OPENVINO_MODEL)
+    try:
+        if storage.exists(written) and not wanted.overwrite:
+            yield f"--output: there is already {written}; give another path, or pass --overwrite"
+    except ReadError as error:
+        yield f"--output {wanted.output}: {error}; give another path"
+
+
+def _convert(predictor: LocalPredictor, wanted: ConversionOptions) -> ConvertedModel:
+    function: Any = convertible_part(predictor.function)
+    representative = itertools.islice(_inputs(predictor, wanted.representative), MAX_REPRESENTATIVE)
+    try:
+        return convert_model(function, wanted.to, wanted.quantize, list(representative))
+    except Exception as error:  # each converter raises its own
+        raise ModelError(
+            f"--to {wanted.to}: signature {function.signature} cannot be converted: {reason(error)}"
+        ) from error
+
+
+def _write(converted: ConvertedModel, output: str) -> None:
+    for name, content in converted.files.items():
+        with storage.create(storage.join(output, name) if name else output) as file:
+            file.write(content)
+
+
+def _compare(predictor: LocalPredictor, converted: ConvertedModel, named: str) -> Comparison:
+    function = convertible_part(predictor.function)
+    batches = batches_of(_inputs(predictor, named), function.signature, DEFAULT_BATCH_SIZE)
+    try:
+        return compare(function.call, converted.compile(), batches, function.signature)
+    except ValueError as error:
+        raise ModelError(f"{named}: {error}") from error
+
+
+def _inputs(predictor: LocalPredictor, named: str | None) -> Iterator[Tensors]:
+    """Yield what files give to the model; those that give nothing are told and left out."""
+    for listed in list_files(named) if named else ():
+        try:
+            yield inputs_of(predictor, _read(predictor, listed))
+        except ItemError as error:
+            print(f"left out: {error}", file=sys.stderr)
+
+
+def _read(predictor: LocalPredictor, listed: FileRef | ItemError) -> FileBytes:
+    if isinstance(listed, ItemError):
+        raise listed
+    takes_names = predictor.input_kind == "names"
+    return FileBytes(listed, None if takes_names else storage.read(listed.uri, MAX_FILE_BYTES))
+
+
+def _size(model: str) -> int:
+    """Count the bytes of a model's files."""
+    found = list(storage.glob(f"{glob.escape(model)}/**"))
+    return sum(ref.size or 0 for ref in found or [storage.stat(model)])
+
+
+def _lines(found: Comparison) -> Iterator[tuple[str, str]]:
+    yield "compared on", f"{found.items:,} file{'s' * (found.items != 1)}"
+    for output, agreeing in sorted(found.agreements.items()):
+        yield f"agree in {output}", f"{agreeing:,} ({agreeing / found.items:.2%})"
+    for output, largest in sorted(found.differences.items()):
+        yield f"differ in {output}", f"by at most {largest:.2g}"
+    yield "speed", f"{found.speedup:.2f} times the original's, on batches of {found.batch_size}"

@@ -1,0 +1,7 @@
+"""How the command ends."""
+
+DONE = 0
+FAILED = 1
+WRONG_USAGE = 2
+TOO_MANY_DEAD_LETTERS = 3
+INTERRUPTED = 130

@@ -1,0 +1,105 @@
+"""What a loaded model can do: a signature that is called with a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from transforms.errors import ItemError, ModelError
+from transforms.predictors.base import Signature
+
+Tensors = Mapping[str, "np.ndarray[Any, Any]"]
+"""A batch by the names of the inputs or the outputs; strings are object arrays of `bytes` or `str`."""
+
+
+class Function(Protocol):
+    """One signature of one model, on whatever runs it.
+
+    Like a predictor it is made on the launching machine, so that nothing heavy happens before `load`; unlike
+    one it knows nothing of files.
+    """
+
+    @property
+    def signature(self) -> Signature:
+        """Its inputs and outputs, known before `load`."""
+
+    def load(self) -> None:
+        """Do the heavy work."""
+
+    def call(self, inputs: Tensors) -> Tensors:
+        """Compute the outputs of a batch, from any thread.
+
+        Raises:
+            Exception: Something in the batch cannot be computed.
+        """
+
+    def item_error(self, error: Exception) -> ItemError:
+        """Tell what is wrong with an item, from what `call` raised for it alone."""
+
+    def suspects(self, inputs: Tensors) -> Collection[int]:
+        """Tell which items probably made `call` raise, by their positions; cheap, and allowed to be wrong."""
+
+
+@dataclass
+class Chain:
+    """Two functions as one: what the first puts out, the second takes in.
+
+    So a model whose `preprocess` signature makes images of bytes, and whose `from_images` takes images, is
+    fed with bytes, and serving prepares the images just as training did.
+    """
+
+    first: Function
+    second: Function
+
+    def __post_init__(self) -> None:
+        """Refuse functions that do not fit.
+
+        Raises:
+            ModelError: The second takes nothing of what the first makes.
+        """
+        if not self._passed:
+            raise ModelError(
+                f"signature {self.first.signature} makes nothing that {self.second.signature} takes"
+            )
+
+    @property
+    def signature(self) -> Signature:
+        """The inputs of both, the outputs of the second, by the second's name."""
+        first, second = self.first.signature, self.second.signature
+        others = tuple(spec for spec in second.inputs if spec.name not in self._passed)
+        return Signature(second.name, first.inputs + others, second.outputs)
+
+    def load(self) -> None:
+        """Load both."""
+        self.first.load()
+        self.second.load()
+
+    def call(self, inputs: Tensors) -> Tensors:
+        """Call one after the other."""
+        taken = {spec.name for spec in self.first.signature.inputs}
+        made = self.first.call({name: values for name, values in inputs.items() if name in taken})
+        others = {name: values for name, values in inputs.items() if name not in taken}
+        return self.second.call(others | {name: made[name] for name in self._passed})
+
+    @property
+    def _passed(self) -> list[str]:
+        """The names of what the first makes and the second takes."""
+        made = {spec.name: spec for spec in self.first.signature.outputs}
+        return [
+            spec.name
+            for spec in self.second.signature.inputs
+            if spec.name in made
+            and spec.dtype == made[spec.name].dtype
+            and spec.accepts(made[spec.name].shape)
+        ]
+
+    def item_error(self, error: Exception) -> ItemError:
+        """See `Function.item_error`."""
+        return self.first.item_error(error)
+
+    def suspects(self, inputs: Tensors) -> Collection[int]:
+        """See `Function.suspects`."""
+        return self.first.suspects(inputs)

@@ -1,0 +1,166 @@
+"""Requests to warm a model up with, recorded by TensorFlow Serving.
+
+A SavedModel may hold a file `assets.extra/tf_serving_warmup_requests`: `PredictionLog`s, framed as TFRecords.
+They are real requests, so they warm up also models that refuse made-up items. Source of the formats:
+`tensorflow_serving/apis/prediction_log.proto`, `predict.proto`, `model.proto`; TensorFlow's `tensor.proto`;
+and `core/lib/io/record_writer.h`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from google.protobuf import message
+
+from transforms import storage
+from transforms.errors import ReadError
+from transforms.predictors.base import Signature, TensorSpec
+from transforms.predictors.functions import Tensors
+from transforms.predictors.messages import Messages, message_classes
+from transforms.predictors.saved_model_files import _DTYPES
+
+REQUESTS = "assets.extra/tf_serving_warmup_requests"
+MAX_REQUESTS = 1_000  # as many as TensorFlow Serving takes
+MAX_BYTES = 512 << 20
+
+_DEFAULT_SIGNATURE = "serving_default"  # which a request means that names none
+
+_MESSAGES: Messages = {
+    "PredictionLog": {"predict": (6, ".PredictLog", False)},
+    "PredictLog": {"request": (1, ".Request", False)},
+    "Request": {"model": (1, ".Model", False), "inputs": (2, ".Input", True)},
+    "Model": {"signature": (3, "string", False)},
+    "Input": {"key": (1, "string", False), "value": (2, ".Tensor", False)},
+    "Tensor": {
+        "dtype": (1, "int32", False),
+        "shape": (2, ".Shape", False),
+        "content": (4, "bytes", False),
+        "float_val": (5, "float", True),
+        "double_val": (6, "double", True),
+        "int_val": (7, "int32", True),
+        "string_val": (8, "bytes", True),
+        "int64_val": (10, "int64", True),
+        "bool_val": (11, "bool", True),
+        "half_val": (13, "int32", True),
+        "uint32_val": (16, "uint32", True),
+        "uint64_val": (17, "uint64", True),
+    },
+    "Shape": {"dims": (2, ".Dim", True)},
+    "Dim": {"size": (1, "int64", False)},
+}
+
+_VALUES = {
+    **dict.fromkeys(("int32", "uint8", "int16", "int8", "uint16"), "int_val"),
+    "float32": "float_val",
+    "float64": "double_val",
+    "int64": "int64_val",
+    "bool": "bool_val",
+    "string": "string_val",
+    "float16": "half_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+}
+"""The fields that hold the values of a dtype."""
+
+
+def recorded_requests(folder: str, signature: Signature) -> list[Tensors]:
+    """Read the requests that were recorded for a signature; none where there is no file of them.
+
+    Args:
+        folder: Of the SavedModel.
+        signature: Requests for others, and those that are no predictions, are left out.
+
+    Raises:
+        ValueError: The file is damaged, or holds a request that the signature cannot take.
+    """
+    path = storage.join(folder, REQUESTS)
+    try:
+        content = storage.read(path, MAX_BYTES) if storage.exists(path) else b""
+    except ReadError as error:
+        raise ValueError(str(error)) from error
+    try:
+        logs = [_classes()["PredictionLog"].FromString(record) for record in _records(content)]
+    except message.DecodeError as error:
+        raise ValueError(f"{path} holds something else than PredictionLogs") from error
+    requests = (log.predict.request for log in logs[:MAX_REQUESTS] if log.HasField("predict"))
+    return [
+        _tensors(request, signature)
+        for request in requests
+        if (request.model.signature or _DEFAULT_SIGNATURE) == signature.name
+    ]
+
+
+def resized(request: Tensors, size: int) -> Tensors:
+    """Repeat or cut the rows of a request, so that it is a batch of a size."""
+    return {
+        name: np.resize(values, (size, *values.shape[1:])) if values.ndim and len(values) else values
+        for name, values in request.items()
+    }
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """Take TFRecords apart: each is its length, a checksum of that, itself, and a checksum of itself."""
+    position = 0
+    while position < len(content):
+        (length,) = struct.unpack("<Q", _checked(content, position, 8))
+        yield _checked(content, position + 12, length)
+        position += 16 + length
+
+
+def _checked(content: bytes, position: int, length: int) -> bytes:
+    end = position + length
+    part, checksum = content[position:end], content[end : end + 4]
+    crc = google_crc32c.value(part)
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    if checksum != struct.pack("<I", masked):
+        raise ValueError(f"the record at byte {position} of {REQUESTS} is cut off or damaged")
+    return part
+
+
+def _tensors(request: Any, signature: Signature) -> Tensors:
+    given: Mapping[str, Any] = {entry.key: entry.value for entry in request.inputs}
+    wanted = {spec.name: spec for spec in signature.inputs}
+    if given.keys() != wanted.keys():
+        raise ValueError(f"a request in {REQUESTS} has the inputs {sorted(given)}; {signature} takes others")
+    return {name: _array(given[name], wanted[name]) for name in given}
+
+
+def _array(tensor: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
+    dtype, shape = _DTYPES.get(tensor.dtype, "unknown"), tuple(dim.size for dim in tensor.shape.dims)
+    if dtype != spec.dtype or not spec.accepts(shape):
+        raise ValueError(f"a request in {REQUESTS} has {dtype} of the shape {list(shape)} for {spec}")
+    if dtype not in _VALUES:
+        raise ValueError(f"a request in {REQUESTS} has values of the dtype {dtype}, which are not read")
+    if tensor.content:
+        return np.frombuffer(tensor.content, dtype).reshape(shape)
+    return _filled(_written(tensor, dtype), shape)
+
+
+def _written(tensor: Any, dtype: str) -> np.ndarray[Any, Any]:
+    values = list(getattr(tensor, _VALUES[dtype]))
+    if dtype == "string":
+        array = np.empty(len(values), object)  # np.array() would cut bytes at their last zeros
+        array[:] = values
+        return array
+    if dtype == "float16":  # as the bits of each
+        return np.array(values, np.uint16).view(np.float16)
+    return np.array(values, dtype)
+
+
+def _filled(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Give values a shape; the last one stands for all that are not written down."""
+    missing = math.prod(shape) - len(values)
+    if missing > 0 and not len(values):
+        raise ValueError(f"a request in {REQUESTS} has a tensor without values")
+    return np.concatenate([values, np.repeat(values[-1:], max(missing, 0))]).reshape(shape)
+
+
+@functools.cache
+def _classes() -> dict[str, Any]:
+    return message_classes(_MESSAGES)
