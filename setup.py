@@ -16,6 +16,7 @@ setup(
         "apache-beam[gcp]>=2.77,<3",
         "google-cloud-pubsub>=2.20",
         "google-cloud-storage>=3",
+        "google-crc32c>=1.6",
         "numpy",
         "orjson",
         "pillow",

@@ -5,6 +5,7 @@ python -m benchmarks.against_model
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 import time
@@ -122,15 +123,31 @@ def runs_row(name: str, bare: Sequence[Pace], pipeline: Sequence[Pace]) -> list[
     return [name, f"{alone:.0f}", f"{whole:.0f}", f"{alone.over(whole):.2f}", f"{between:.0f}"]
 
 
+def overhead_of(calls: Mapping[str, tuple[Samples, Samples]]) -> tuple[float, str]:
+    """Return what the predictor adds to a call of MobileNetV2, as a share of it, and in words.
+
+    What it adds does not depend on what the model computes, so it is taken from the model that computes
+    nothing: a busy machine hides it among the slow calls.
+    """
+    bare, predictor = calls["MobileNetV2"]
+    idle, idle_predictor = calls["nothing"]
+    added = idle_predictor.minus(idle).median
+    share = added / bare.median
+    pairs = predictor.over(bare)
+    low, _, high = statistics.quantiles(pairs.values, n=4)
+    return share, (
+        f"it adds {added * 1e6:.0f} us, {share:.2%} of the {bare.median * 1e3:.0f} ms of MobileNetV2 (the "
+        f"median of MobileNetV2's own pairs is {pairs.median - 1:+.1%}; half of them are between "
+        f"{low - 1:+.1%} and {high - 1:+.1%})"
+    )
+
+
 def section(
     calls: Mapping[str, tuple[Samples, Samples]], runs: Mapping[str, Mapping[str, Sequence[Pace]]]
 ) -> Section:
     """Tell what the calls and the runs show."""
-    bare, predictor = calls["MobileNetV2"]
-    overhead = predictor.over(bare).median - 1
-    its_own = calls["nothing"][1].minus(calls["nothing"][0]).median / bare.median
     promise = f"The predictor adds less than {MOST_OVERHEAD:.0%} to a bare call with a batch of {BATCH}"
-    found = f"{overhead:+.2%} as the median of pairs, {its_own:+.2%} by what it adds to the other model"
+    overhead, found = overhead_of(calls)
     return Section(
         title="Against the bare model",
         paragraphs=[
@@ -162,7 +179,7 @@ def section(
                 [runs_row(name, paces["bare"], paces["pipeline"]) for name, paces in runs.items()],
             ),
         ],
-        bounds=[Bound(promise, found, max(overhead, its_own) < MOST_OVERHEAD)],
+        bounds=[Bound(promise, found, overhead < MOST_OVERHEAD)],
     )
 
 

@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from options.flags import Assignment, Choice, Flag, FlagGroup, Text, Whole, add_flags
 from transforms.model_sharing import MODEL_SHARINGS
 from transforms.predictors.base import INPUT_KINDS
-from transforms.predictors.images import Preprocessing
+from transforms.predictors.preprocessing import MAX_PIXELS, Preprocessing
 from transforms.predictors.saved_model import DEFAULT_SIGNATURE
 
 
@@ -32,8 +32,10 @@ class ModelOptions(FlagGroup, PipelineOptions):
     FLAGS = (
         Flag(
             "model",
-            "A TensorFlow SavedModel: the folder that holds saved_model.pb, local or gs://.",
-            Text("FOLDER"),
+            "The model, local or gs://: the folder of a TensorFlow SavedModel, which holds saved_model.pb; a "
+            "folder of numbered versions, as TensorFlow Serving takes it; a Keras file (.keras, .h5); or a "
+            "TensorFlow Lite file (.tflite).",
+            Text("PATH"),
         ),
         Flag("signature", "Which of its signatures to call.", Text("NAME"), DEFAULT_SIGNATURE),
         Flag(
@@ -46,9 +48,14 @@ class ModelOptions(FlagGroup, PipelineOptions):
         Flag(
             "preprocess",
             "How images become numbers, for a signature that takes numbers, where the model has no signature "
-            "`preprocess`: size=WIDTHxHEIGHT (else the signature's), resize=stretch|pad|crop, "
-            "scale=0..1|-1..1|0..255, or mean=A/B/C and deviation=A/B/C, color=rgb|bgr|gray, "
-            "orientation=ignore|apply (EXIF's), max_pixels=N; with commas between them.",
+            "`preprocess`: parts with commas between them, such as size=224x224,scale=-1..1. There are: "
+            "size=WIDTHxHEIGHT (else the signature's); resize=stretch|pad|crop (else stretch); "
+            "scale=0..1|-1..1|0..255 (else 0..1, or 0..255 where a mean or a deviation is given); "
+            "mean=A/B/C, then subtracted, and deviation=A/B/C, then divided by (or one number for all "
+            "channels); color=rgb|bgr|gray (else rgb, or gray where the signature has one channel); "
+            "layout=hwc|chw (else told by the signature's shape); orientation=ignore|apply (EXIF's; else "
+            f"ignore); max_pixels=N, above which an image is not decoded (else {MAX_PIXELS // 10**6} "
+            "million).",
             Preprocess(),
         ),
         Flag("item_input", "The input that takes the file, where the signature has several.", Text("NAME")),

@@ -89,7 +89,7 @@ def help_parser(prog: str) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s --input FILES --model FOLDER --output FOLDER [flags]",
+        usage="%(prog)s --input FILES --model PATH --output FOLDER [flags]",
     )
     for group in GROUPS:
         add_flags(parser.add_argument_group(group.TITLE), group.FLAGS)

@@ -21,9 +21,9 @@ from transforms.group_files import GroupFiles
 from transforms.predictors.base import Predictor
 from transforms.predictors.choose_feed import Wishes
 from transforms.predictors.engines import EngineWish
-from transforms.predictors.images import Preprocessing
 from transforms.predictors.open_model import open_model
 from transforms.predictors.polling import open_newest
+from transforms.predictors.preprocessing import Preprocessing
 from transforms.predictors.top_classes import read_class_names, with_top_classes
 from transforms.predictors.versions import VersionedModel
 from transforms.read_files import ReadFiles

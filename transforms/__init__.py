@@ -11,43 +11,79 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transforms.batch_files import BatchFiles
+    from transforms.batch_groups import BatchGroups
+    from transforms.group_files import GroupFiles
+    from transforms.model_handler_predictor import ModelHandlerPredictor
     from transforms.predict import Predict
+    from transforms.predictor_model_handler import PredictorModelHandler
+    from transforms.predictors.base import Signature, TensorSpec
+    from transforms.predictors.export import decode_and_resize, export_model
     from transforms.predictors.open_model import open_model
+    from transforms.predictors.polling import open_newest
+    from transforms.predictors.postprocess import with_postprocessing
+    from transforms.predictors.top_classes import with_top_classes
+    from transforms.predictors.versions import VersionedModel
     from transforms.read_files import ReadFiles
     from transforms.records import DeadLetter, FileBytes, FileRef, Prediction
     from transforms.results import Results
-    from transforms.schemas import arrow_schema
+    from transforms.schemas import arrow_schema, bigquery_schema
     from transforms.sinks.to_files import ToFiles
     from transforms.sources.from_inputs import FromInputs
 
 _MODULES = {
     "BatchFiles": "transforms.batch_files",
+    "BatchGroups": "transforms.batch_groups",
     "DeadLetter": "transforms.records",
     "FileBytes": "transforms.records",
     "FileRef": "transforms.records",
     "FromInputs": "transforms.sources.from_inputs",
+    "GroupFiles": "transforms.group_files",
+    "ModelHandlerPredictor": "transforms.model_handler_predictor",
     "Predict": "transforms.predict",
     "Prediction": "transforms.records",
+    "PredictorModelHandler": "transforms.predictor_model_handler",
     "ReadFiles": "transforms.read_files",
     "Results": "transforms.results",
-    "open_model": "transforms.predictors.open_model",
+    "Signature": "transforms.predictors.base",
+    "TensorSpec": "transforms.predictors.base",
     "ToFiles": "transforms.sinks.to_files",
+    "VersionedModel": "transforms.predictors.versions",
     "arrow_schema": "transforms.schemas",
+    "bigquery_schema": "transforms.schemas",
+    "decode_and_resize": "transforms.predictors.export",
+    "export_model": "transforms.predictors.export",
+    "open_model": "transforms.predictors.open_model",
+    "open_newest": "transforms.predictors.polling",
+    "with_postprocessing": "transforms.predictors.postprocess",
+    "with_top_classes": "transforms.predictors.top_classes",
 }
 
 __all__ = [
     "BatchFiles",
+    "BatchGroups",
     "DeadLetter",
     "FileBytes",
     "FileRef",
     "FromInputs",
+    "GroupFiles",
+    "ModelHandlerPredictor",
     "Predict",
     "Prediction",
+    "PredictorModelHandler",
     "ReadFiles",
     "Results",
+    "Signature",
+    "TensorSpec",
     "ToFiles",
+    "VersionedModel",
     "arrow_schema",
+    "bigquery_schema",
+    "decode_and_resize",
+    "export_model",
     "open_model",
+    "open_newest",
+    "with_postprocessing",
+    "with_top_classes",
 ]
 
 

@@ -87,7 +87,7 @@ class DeadLetter:
         prediction_id: The id that its prediction would have had; None when it never reached the model.
         uri: The file's name; None when the input names none.
         generation: Which content of that name, see `FileRef`; None when unknown.
-        stage: Where it failed: parse, list, read, decode or predict.
+        stage: Where it failed: parse, list, group, read, decode, predict or postprocess.
         error: The kind of failure: the name of a class in `transforms.errors`, or of a model's own exception.
         message: What happened, with the value and, where there is one, the remedy.
         retryable: Whether the same input may succeed when it is tried again, unchanged.

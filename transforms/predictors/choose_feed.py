@@ -15,7 +15,8 @@ from transforms.errors import ModelError
 from transforms.predictors.arrays import ArrayDecoder
 from transforms.predictors.base import InputKind, Signature, TensorSpec
 from transforms.predictors.feed import Constant, Feed, ImageDecoder, parse_value
-from transforms.predictors.images import ImagePreparation, Preprocessing, is_image
+from transforms.predictors.images import ImagePreparation, is_image
+from transforms.predictors.preprocessing import Preprocessing
 
 _TELLING: tuple[tuple[InputKind | None, frozenset[str]], ...] = (
     (None, frozenset({"id", "ids", "key", "keys"})),
@@ -135,7 +136,8 @@ def _decoder(
     if preprocessing is None:
         raise ModelError(
             f"signature {signature} takes images as numbers; say how they were prepared when the model was "
-            "trained, with --preprocess, such as --preprocess scale=0..1"
+            "trained, with --preprocess, such as --preprocess scale=0..1; or pass --input_kind arrays, where "
+            "the files are .npy files of such numbers"
         )
     return ImagePreparation.of(preprocessing, item)
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from transforms.errors import ContractError, ItemError
 from transforms.predictors.base import Outcome, Predictor, Signature, TensorSpec
+from transforms.predictors.outputs import WRITTEN_AS
 from transforms.records import FileBytes
-
-_WRITTEN_AS = {"bfloat16": "float32"}
-"""Dtypes that NumPy does not have by itself; their outputs come as another."""
 
 
 def predict_checked(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
@@ -42,7 +40,7 @@ def predict_checked(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequenc
 
 def _expected(signature: Signature) -> dict[str, tuple[str, int | None]]:
     """Return the dtype and the rank of each output of one item."""
-    return {spec.name: (_WRITTEN_AS.get(spec.dtype, spec.dtype), _rank(spec)) for spec in signature.outputs}
+    return {spec.name: (WRITTEN_AS.get(spec.dtype, spec.dtype), _rank(spec)) for spec in signature.outputs}
 
 
 def _rank(spec: TensorSpec) -> int | None:

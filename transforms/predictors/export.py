@@ -16,22 +16,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from transforms.errors import ModelError
+from transforms.predictors.preprocessing import SCALES, Scale
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 
 Preprocess = Callable[[Any], Any]
 """From the bytes of one image, a scalar string tensor, to one image tensor."""
 
 Scores = Literal["probabilities", "logits"]
-Scale = Literal["0..1", "-1..1", "0..255"]
 Color = Literal["rgb", "gray"]
 
 PARALLEL_DECODES = 16
-
-_SUBTRACTED_AND_DIVIDED: dict[Scale, tuple[float, float]] = {
-    "0..1": (0.0, 255.0),
-    "-1..1": (127.5, 127.5),
-    "0..255": (0.0, 1.0),
-}
 
 # Rec. 601 luma in thousandths: integers, so that a gray pixel keeps its exact value.
 _LUMA = (299, 587, 114)
@@ -98,7 +92,7 @@ def decode_and_resize(
         A function from a scalar string tensor to a tensor of float32 [height, width, channels].
     """
     height, width = (size, size) if isinstance(size, int) else size
-    subtracted, divided = _SUBTRACTED_AND_DIVIDED[scale]
+    subtracted, divided = SCALES[scale]
 
     def preprocess(image_bytes: Any) -> Any:
         image = import_tensorflow().image

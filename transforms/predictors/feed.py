@@ -107,10 +107,10 @@ def parse_value(given: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
         array = np.asarray(value, dtype=object if spec.dtype == "string" else spec.dtype)
         exact = np.array_equal(array, np.asarray(value), equal_nan=spec.dtype.startswith("float"))
         valid = _is_of_kind(value, spec.dtype) and (exact or spec.dtype.startswith("float"))
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         valid = False
     if not valid or not spec.accepts_item(array.shape):
-        raise ValueError(f"must be {spec.dtype} of the shape {_shape(spec)}; got {given!r}")
+        raise ValueError(f"must be {spec.dtype} of the shape {_shape(spec)}; got {_shown(given)}")
     return array
 
 
@@ -134,6 +134,13 @@ def _shape(spec: TensorSpec) -> str:
     if spec.item_shape is None:
         return "any"
     return str(["any" if size is None else size for size in spec.item_shape])
+
+
+def _shown(given: Any) -> str:
+    try:
+        return repr(given)
+    except RecursionError:
+        return "lists within lists, too deep to show"
 
 
 def _content(item: FileBytes) -> bytes:

@@ -23,7 +23,7 @@ from transforms.errors import ReadError
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.functions import Tensors
 from transforms.predictors.messages import Messages, message_classes
-from transforms.predictors.saved_model_files import _DTYPES
+from transforms.predictors.saved_model_files import DTYPES
 
 REQUESTS = "assets.extra/tf_serving_warmup_requests"
 MAX_REQUESTS = 1_000  # as many as TensorFlow Serving takes
@@ -132,7 +132,7 @@ def _tensors(request: Any, signature: Signature) -> Tensors:
 
 
 def _array(tensor: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
-    dtype, shape = _DTYPES.get(tensor.dtype, "unknown"), tuple(dim.size for dim in tensor.shape.dims)
+    dtype, shape = DTYPES.get(tensor.dtype, "unknown"), tuple(dim.size for dim in tensor.shape.dims)
     if dtype != spec.dtype or not spec.accepts(shape):
         raise ValueError(f"a request in {REQUESTS} has {dtype} of the shape {list(shape)} for {spec}")
     if dtype not in _VALUES:

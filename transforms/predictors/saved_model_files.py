@@ -1,9 +1,9 @@
 """Reading what a SavedModel says of itself, without TensorFlow.
 
 A SavedModel's folder holds `saved_model.pb`, whose protocol buffers list the signatures. Only the few fields
-that are needed are declared here, so that the launching machine checks a model in milliseconds; unknown
-fields are skipped by the parser. Source of the field numbers: `saved_model.proto`, `meta_graph.proto`,
-`tensor_shape.proto` and `types.proto` in TensorFlow's `core/protobuf` and `core/framework`.
+that are needed are declared here, so that the launching machine checks a model in milliseconds. Source of the
+field numbers: `saved_model.proto`, `meta_graph.proto`, `tensor_shape.proto` and `types.proto` in TensorFlow's
+`core/protobuf` and `core/framework`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import functools
 import hashlib
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import message
 
 from transforms import storage
 from transforms.errors import ModelError, ReadError
 from transforms.predictors.base import Signature, TensorSpec
+from transforms.predictors.messages import Messages, message_classes
 
 SERVING_TAG = "serve"
 MAX_SAVED_MODEL_BYTES = 2 << 30  # protocol buffers are at most 2 GiB
 
-_DTYPES = {
+DTYPES = {
     1: "float32",
     2: "float64",
     3: "int32",
@@ -46,8 +47,7 @@ _IDENTIFYING = ("variables/variables.index", "assets/")
 
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 
-# message -> field -> (number, type, is it repeated); a type that starts with a dot is a message's.
-_MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
+_MESSAGES: Messages = {
     "SavedModel": {"meta_graphs": (2, ".MetaGraph", True)},
     "MetaGraph": {"info": (1, ".Info", False), "signatures": (5, ".NamedSignature", True)},
     "Info": {"tags": (4, "string", True)},
@@ -77,7 +77,7 @@ def read_signatures(model: str) -> dict[str, Signature]:
     Raises:
         ModelError: There is no such folder, it is not a SavedModel, or it cannot be served.
     """
-    saved_model = _message_class("SavedModel")()
+    saved_model = _classes()["SavedModel"]()
     try:
         saved_model.ParseFromString(_read(model, "saved_model.pb"))
     except message.DecodeError as error:
@@ -145,7 +145,7 @@ def _specs(tensors: Any) -> tuple[TensorSpec, ...]:
 def _dtype(tensor: Any) -> str:
     if tensor.composite_tensor:
         return "ragged"
-    return "sparse" if tensor.coo_sparse else _DTYPES.get(tensor.dtype, f"dtype-{tensor.dtype}")
+    return "sparse" if tensor.coo_sparse else DTYPES.get(tensor.dtype, f"dtype-{tensor.dtype}")
 
 
 def _shape(shape: Any) -> tuple[int | None, ...] | None:
@@ -155,28 +155,5 @@ def _shape(shape: Any) -> tuple[int | None, ...] | None:
 
 
 @functools.cache
-def _message_class(name: str) -> Any:
-    """Build the class of one of `_MESSAGES`, in a pool of its own: TensorFlow may register its own later."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="saved_model_subset.proto", package="beam_predict", syntax="proto3"
-    )
-    for message_name, fields in _MESSAGES.items():
-        declared = file.message_type.add(name=message_name)
-        for field_name, (number, kind, repeated) in fields.items():
-            _declare(declared, field_name, number, kind, repeated)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"beam_predict.{name}"))
-
-
-def _declare(
-    declared: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str, repeated: bool
-) -> None:
-    proto = descriptor_pb2.FieldDescriptorProto
-    field = declared.field.add(name=name, number=number)
-    field.label = proto.LABEL_REPEATED if repeated else proto.LABEL_OPTIONAL
-    if kind.startswith("."):
-        field.type = proto.TYPE_MESSAGE
-        field.type_name = f".beam_predict{kind}"
-    else:
-        field.type = proto.Type.Value(f"TYPE_{kind.upper()}")
+def _classes() -> dict[str, Any]:
+    return message_classes(_MESSAGES)

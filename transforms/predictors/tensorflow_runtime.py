@@ -22,6 +22,7 @@ from transforms.errors import (
 )
 
 _IMPORTING = threading.Lock()
+_REDIRECTING = threading.Lock()
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IW]\d{4} )")
 
 _READS_FILE = re.compile(r"node [^}]*ReadFile")
@@ -74,18 +75,20 @@ def summarize(error: Exception) -> str:
 def standard_error_without(noise: re.Pattern[bytes]) -> Iterator[None]:
     """Hold back what the process writes to standard error, and pass it on without the lines of noise.
 
-    TensorFlow's libraries write there before they can be told not to.
+    TensorFlow's libraries write there before they can be told not to. One thread at a time holds it back, and
+    others wait, for the process has one standard error.
     """
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            for line in held:
-                if not noise.match(line):
-                    os.write(2, line)
+    with _REDIRECTING:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(saved, 2)
+                os.close(saved)
+                held.seek(0)
+                for line in held:
+                    if not noise.match(line):
+                        os.write(2, line)

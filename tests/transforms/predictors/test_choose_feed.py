@@ -11,7 +11,8 @@ from transforms.errors import ModelError
 from transforms.predictors.arrays import ArrayDecoder
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.choose_feed import Wishes, choose_feed
-from transforms.predictors.images import ImagePreparation, Preprocessing
+from transforms.predictors.images import ImagePreparation
+from transforms.predictors.preprocessing import Preprocessing
 
 SCORES = TensorSpec("scores", "float32", (None, 10))
 IMAGES = TensorSpec("images", "float32", (None, 8, 8, 3))
@@ -115,7 +116,7 @@ WRONG: dict[str, tuple[Signature, dict[str, Any], str]] = {
     "which string?": (signature(strings("a"), strings("b")), {}, "pass --item_input"),
     "which vector?": (signature(numbers("a", 2), numbers("b", 2)), {}, "pass --item_input"),
     "no input": (signature(), {}, "pass --item_input"),
-    "images, unprepared": (signature(IMAGES), {}, "with --preprocess"),
+    "images, unprepared": (signature(IMAGES), {}, "with --preprocess.* pass --input_kind arrays"),
     "no such input": (
         signature(IMAGES),
         {"item_input": "pixels"},

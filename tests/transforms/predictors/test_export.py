@@ -17,8 +17,9 @@ from transforms.errors import DecodeError, FileMissing, ModelError
 from transforms.predictors.base import TensorSpec
 from transforms.predictors.choose_feed import Wishes
 from transforms.predictors.export import decode_and_resize, export_model
-from transforms.predictors.images import ImagePreparation, Preprocessing
+from transforms.predictors.images import ImagePreparation
 from transforms.predictors.open_model import open_model
+from transforms.predictors.preprocessing import Preprocessing
 from transforms.predictors.saved_model_files import read_signatures
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 from transforms.records import FileBytes, FileRef, Outputs

@@ -140,6 +140,13 @@ def test_a_value_becomes_a_tensor_of_the_signatures_type(kind: str) -> None:
     np.testing.assert_array_equal(found, np.array(expected, found.dtype))
 
 
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 REFUSED: dict[str, tuple[Any, str, tuple[int | None, ...] | None]] = {
     "text for a number": ("seven", "int64", (None,)),
     "nothing": ("", "float32", (None,)),
@@ -157,6 +164,8 @@ REFUSED: dict[str, tuple[Any, str, tuple[int | None, ...] | None]] = {
     "an object": ('{"a": 1}', "float32", (None,)),
     "a number for text": (7, "string", (None,)),
     "broken JSON": ("[1, ", "float32", (None, 2)),
+    "JSON that is nested too deep to be read": ("[" * 100_000, "float32", (None, 2)),
+    "lists that are nested too deep to be shown": (nested(100_000), "float32", (None, 2)),
 }
 
 

@@ -20,9 +20,9 @@ from transforms import storage
 from transforms.errors import DecodeError, ModelError
 from transforms.predictors.base import Outcome
 from transforms.predictors.choose_feed import Wishes
-from transforms.predictors.images import Preprocessing
 from transforms.predictors.local import LocalPredictor
 from transforms.predictors.open_model import find_model, fingerprint_file, open_model
+from transforms.predictors.preprocessing import Preprocessing
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 from transforms.records import FileBytes, FileRef
 

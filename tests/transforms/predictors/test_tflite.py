@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from transforms.errors import ModelError, PredictionError
-from transforms.predictors import tflite
+from transforms.predictors import tflite_interpreter
 from transforms.predictors.engines.litert_engine import convert_to_tflite
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 from transforms.predictors.tflite import TfliteFunction
@@ -303,7 +303,7 @@ def test_a_failed_call_leaves_no_broken_interpreter(tmp_path: Path) -> None:
 def test_a_pickle_has_what_is_known_and_no_interpreter(digits: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function = loaded(digits)
     pickled = pickle.dumps(function)
-    monkeypatch.setattr(tflite, "_interpreter", None)  # what is known is not asked for again
+    monkeypatch.setattr(tflite_interpreter, "_interpreter", None)  # what is known is not asked for again
 
     assert len(pickled) < 1_500
     assert pickle.loads(pickled).signature == function.signature  # noqa: S301

@@ -1,0 +1,48 @@
+"""What is held back of standard error, and by how many threads."""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from transforms.predictors.tensorflow_runtime import standard_error_without
+
+NOISE = re.compile(rb"noise")
+
+
+def test_noise_is_held_back_and_the_rest_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with standard_error_without(NOISE):
+        os.write(2, b"noise\nsaid\n")
+    os.write(2, b"noise afterwards\n")
+
+    assert capfd.readouterr().err == "said\nnoise afterwards\n"
+
+
+def test_an_error_passes_and_standard_error_is_back(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        with standard_error_without(NOISE):
+            os.write(2, b"noise\nsaid\n")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
+
+    os.write(2, b"noise afterwards\n")
+    assert capfd.readouterr().err == "said\nnoise afterwards\n"
+
+
+def test_threads_do_not_mix_up_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    def write(number: int) -> None:
+        with standard_error_without(NOISE):
+            os.write(2, f"noise\nsaid {number}\n".encode())
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(200)))
+    os.write(2, b"noise afterwards\n")
+
+    *said, last = capfd.readouterr().err.splitlines()
+    assert sorted(said) == sorted(f"said {number}" for number in range(200))
+    assert last == "noise afterwards"
