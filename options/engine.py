@@ -26,12 +26,27 @@ class EngineOptions(FlagGroup, PipelineOptions):
         Flag(
             "engine_tolerance",
             "How far the outputs of another engine may be from TensorFlow's, relative to the largest value "
-            "of the output in the batch; of whole numbers and texts, which share may differ.",
+            "of the output in the batch; of whole numbers and texts, which share may differ. Not given: "
+            f"{DEFAULT_TOLERANCE}.",
             Share("TOLERANCE"),
-            DEFAULT_TOLERANCE,
         ),
     )
 
     @classmethod
     def _add_argparse_args(cls, parser: Any) -> None:
         add_flags(parser, cls.FLAGS)
+
+    def validate(self) -> list[str]:
+        """See `FlagGroup.validate`."""
+        problems = super().validate()
+        if self.engine == TENSORFLOW and self.given("engine_tolerance"):
+            problems.append(
+                f"--engine_tolerance {self.engine_tolerance:g} has no effect with --engine {TENSORFLOW}; "
+                "choose another engine, or leave it out"
+            )
+        return problems
+
+    @property
+    def tolerance(self) -> float:
+        """How far the outputs of another engine may be from TensorFlow's."""
+        return DEFAULT_TOLERANCE if self.engine_tolerance is None else float(self.engine_tolerance)

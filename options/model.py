@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -95,4 +97,10 @@ class ModelOptions(FlagGroup, PipelineOptions):
     def validate(self) -> list[str]:
         """See `FlagGroup.validate`."""
         missing = [] if self.model else ["--model is missing: give the folder of a SavedModel"]
-        return missing + super().validate()
+        return [*missing, *super().validate(), *self._repeated_inputs()]
+
+    def _repeated_inputs(self) -> Iterator[str]:
+        if self.given("model_inputs"):
+            for name, count in Counter(item.partition("=")[0] for item in self.model_inputs).items():
+                if count > 1:
+                    yield f"--model_inputs {name} is given {count} values; give it one"

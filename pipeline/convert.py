@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import glob
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from options import ModelOptions
 from options.conversion import ConversionOptions
-from options.flags import add_flags
-from options.parsing import Parser, explain_unknown
+from pipeline.exit_codes import DONE
 from pipeline.job import make_wishes
+from pipeline.model_command import ChosenModel, choose_model, make_parser, parse, view
 from transforms import storage
 from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
 from transforms.predictors.convert import (
     OPENVINO,
+    OPENVINO_MODEL,
     TFLITE,
     Comparison,
     ConvertedModel,
@@ -32,25 +29,15 @@ from transforms.predictors.convert import (
 )
 from transforms.predictors.engines.base import DEFAULT_BATCH_SIZE, is_installed
 from transforms.predictors.engines.choose_engine import ENGINES, why_not_convertible
-from transforms.predictors.engines.openvino_file import OPENVINO_MODEL
 from transforms.predictors.engines.trial import reason
 from transforms.predictors.functions import Tensors
 from transforms.predictors.local import LocalPredictor
 from transforms.predictors.open_model import open_model
-from transforms.predictors.versions import choose_version
 from transforms.records import FileBytes, FileRef
 from transforms.sources.from_inputs import list_files
 
-DONE = 0
-
 MAX_REPRESENTATIVE = 500
 MAX_FILE_BYTES = 256 << 20
-
-_MODEL_FLAG_NAMES = (
-    *("model", "model_version", "signature"),
-    *("input_kind", "preprocess", "item_input", "model_inputs"),
-)
-_MODEL_FLAGS = tuple(flag for flag in ModelOptions.FLAGS if flag.name in _MODEL_FLAG_NAMES)
 
 _TITLES = {TFLITE: "TensorFlow Lite", OPENVINO: "OpenVINO"}
 _ENGINES = {TFLITE: ENGINES["litert"], OPENVINO: ENGINES["openvino"]}
@@ -68,15 +55,15 @@ def main(arguments: Sequence[str]) -> int:
         SystemExit: The help was asked for, and printed.
     """
     model, wanted = _parse(arguments)
-    predictor = _check(model, wanted)
+    chosen, predictor = _check(model, wanted)
     predictor.load()
     converted = _convert(predictor, wanted)
     _write(converted, wanted.output)
-    sizes = _size(predictor.model), sum(map(len, converted.files.values()))
+    sizes = sum(chosen.file_sizes()), sum(map(len, converted.files.values()))
     print(f"{predictor.model} {predictor.signature.name} as {_TITLES[wanted.to]}: {wanted.output}")
     lines = [("size", f"{sizes[1]:,} bytes; the original has {sizes[0]:,}")]
     if wanted.compared_on is not None:
-        lines += _lines(_compare(predictor, converted, wanted.compared_on))
+        lines += lines_of(_compare(predictor, converted, wanted.compared_on))
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         print(f"  {name:<{width}}  {value}")
@@ -84,49 +71,39 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> tuple[ModelOptions, ConversionOptions]:
-    parsed, unknown = _parser().parse_known_args(arguments)
-    values = vars(parsed)
-    given = {flag.name: values[flag.name] for flag in _MODEL_FLAGS}
-    model = PipelineOptions(flags=[], **given).view_as(ModelOptions)
-    wanted = ConversionOptions(values)
-    known = [f"--{name}" for name in values]
-    problems = explain_unknown(unknown, known) if unknown else []
+    parser = make_parser(
+        prog="beam-predict convert",
+        description="Convert a TensorFlow model, and compare the converted one with it.",
+        usage="%(prog)s --model PATH --to tflite|openvino --output PATH [flags]",
+        groups={ConversionOptions.TITLE: ConversionOptions.FLAGS},
+    )
+    values, problems = parse(parser, arguments)
+    model, wanted = view(values, ModelOptions), ConversionOptions(values)
     problems += model.validate() + wanted.validate()
     if problems:
         raise UsageError(problems)
     return model, wanted
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="beam-predict convert",
-        description="Convert a TensorFlow model, and compare the converted one with it.",
-        usage="%(prog)s --model FOLDER --to tflite|openvino --output PATH [flags]",
-        allow_abbrev=False,
-    )
-    add_flags(parser.add_argument_group(ModelOptions.TITLE), _MODEL_FLAGS)
-    add_flags(parser.add_argument_group(ConversionOptions.TITLE), ConversionOptions.FLAGS)
-    return parser
-
-
-def _check(model: ModelOptions, wanted: ConversionOptions) -> LocalPredictor:
+def _check(model: ModelOptions, wanted: ConversionOptions) -> tuple[ChosenModel, LocalPredictor]:
     problems = [*_engine_problems(wanted), *_file_problems(wanted), *_output_problems(wanted)]
-    predictor = None
+    opened = None
     try:
-        predictor = _open(model, feeds=wanted.compared_on is not None)
+        chosen = choose_model(model)
+        predictor = _open(chosen, model, feeds=wanted.compared_on is not None)
         problem = why_not_convertible(convertible_part(predictor.function))
         problems += [f"--to {wanted.to}: {problem}"] if problem else []
+        opened = chosen, predictor
     except ModelError as error:
         problems.insert(0, str(error))
-    if problems or predictor is None:
+    if problems or opened is None:
         raise UsageError(problems)
-    return predictor
+    return opened
 
 
-def _open(model: ModelOptions, feeds: bool) -> LocalPredictor:
+def _open(chosen: ChosenModel, model: ModelOptions, feeds: bool) -> LocalPredictor:
     """Make the predictor; a model that is fed with no file need not tell how its images are prepared."""
-    version = choose_version(model.model, getattr(model, "model_version", None))
-    path, wishes = version.path if version else model.model, make_wishes(model)
+    path, wishes = chosen.found.path, make_wishes(model)
     try:
         return open_model(path, model.signature, wishes)
     except ModelError as error:
@@ -203,16 +180,18 @@ def _read(predictor: LocalPredictor, listed: FileRef | ItemError) -> FileBytes:
     return FileBytes(listed, None if takes_names else storage.read(listed.uri, MAX_FILE_BYTES))
 
 
-def _size(model: str) -> int:
-    """Count the bytes of a model's files."""
-    found = list(storage.glob(f"{glob.escape(model)}/**"))
-    return sum(ref.size or 0 for ref in found or [storage.stat(model)])
-
-
-def _lines(found: Comparison) -> Iterator[tuple[str, str]]:
+def lines_of(found: Comparison) -> Iterator[tuple[str, str]]:
+    """Tell what was found, as names and values."""
     yield "compared on", f"{found.items:,} file{'s' * (found.items != 1)}"
     for output, agreeing in sorted(found.agreements.items()):
-        yield f"agree in {output}", f"{agreeing:,} ({agreeing / found.items:.2%})"
+        yield f"agree in {output}", _agreement(agreeing, found.decided[output], found.items)
     for output, largest in sorted(found.differences.items()):
         yield f"differ in {output}", f"by at most {largest:.2g}"
     yield "speed", f"{found.speedup:.2f} times the original's, on batches of {found.batch_size}"
+
+
+def _agreement(agreeing: int, decided: int, items: int) -> str:
+    if not decided:
+        return "unknown: no file has a single best score"
+    of = "" if decided == items else f" of the {decided:,} with a single best score"
+    return f"{agreeing:,} ({agreeing / decided:.2%}){of}"

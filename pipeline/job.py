@@ -97,7 +97,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
 
 def _engine(options: PipelineOptions) -> EngineWish:
     engine, batching = options.view_as(EngineOptions), options.view_as(BatchingOptions)
-    return EngineWish(engine.engine, engine.engine_tolerance, batching.max_batch_size)
+    return EngineWish(engine.engine, engine.tolerance, batching.max_batch_size)
 
 
 def _unchanged(predictor: Predictor) -> Predictor:

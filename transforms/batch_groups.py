@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from transforms.batch_files import DEFAULT_BATCH_SIZE
 from transforms.errors import GroupError, ItemError, ParseError
 from transforms.metrics import count_dead_letter
-from transforms.records import DeadLetter, FileRef
+from transforms.records import DeadLetter, FileRef, shown
 from transforms.results import DEAD_LETTERS, Results, results_of
 
 DEFAULT_ATTRIBUTE = "group"
@@ -70,13 +71,19 @@ def in_group(item: Any, key: Any, attribute: str = DEFAULT_ATTRIBUTE) -> FileRef
     """
     ref = FileRef(item) if isinstance(item, str) and item else item
     if not isinstance(ref, FileRef):
-        raise ParseError(f"{item!r} is no name of a file; it is in the group {key!r}", repr(item))
-    if not _is_json(key):
-        raise ParseError(f"{key!r} cannot be the key of a group, which must be a JSON value", ref.uri)
-    if ref.attributes.get(attribute, key) != key:
+        raise ParseError(f"{shown(item)} is no name of a file; it is in the group {shown(key)}", repr(item))
+    encoded = _encoded(key)
+    if encoded is None:
+        raise ParseError(
+            f"{shown(key)} cannot be the key of a group, which must be a JSON value, as NaN and infinities "
+            "are not",
+            ref.uri,
+        )
+    # Compared as JSON, since what crosses a shuffle becomes that: a tuple comes out as a list.
+    if attribute in ref.attributes and _encoded(ref.attributes[attribute]) != encoded:
         raise GroupError(
-            f"{ref.uri} is in the group {key!r}, and has an attribute {attribute!r} of its own; give the "
-            "group's key another name: --group_by '(?P<NAME>...)', or attribute= in Python"
+            f"{ref.uri} is in the group {shown(key)}, and has an attribute {attribute!r} of its own; give "
+            "the group's key another name: --group_by '(?P<NAME>...)', or attribute= in Python"
         )
     return replace(ref, attributes={**ref.attributes, attribute: key})
 
@@ -104,9 +111,10 @@ def _cut(
             yield files
 
 
-def _is_json(value: Any) -> bool:
+def _encoded(value: Any) -> bytes | None:
+    """Encode a JSON value, equal values alike; None where it is none."""
     try:
-        orjson.dumps(value)
-    except TypeError:
-        return False
-    return True
+        json.dumps(value, allow_nan=False, default=str)  # for orjson makes null of NaN and infinities
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        return None

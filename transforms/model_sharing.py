@@ -8,10 +8,12 @@ and trusts whoever can connect to it, which is any user of the machine: so does 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -147,9 +149,10 @@ class _OfMachine:
 
 
 class _Elsewhere:
-    """A model in a process that the first worker process to need it starts, and that ends with that one.
+    """A model in a process that the first worker process to need it starts.
 
-    When that one ends before the others, the next to ask starts another.
+    It ends with that one, or when the last that has asked for it needs it no longer. When it ends before the
+    others have done, the next to ask starts another.
     """
 
     def __init__(self, tag: str, predictor: Predictor, batch_size: int) -> None:
@@ -178,15 +181,38 @@ class _Elsewhere:
         shared = MultiProcessShared(self._make, self._tag, path=folder, always_proxy=True, spawn_process=True)
         host = shared.acquire()
         host.load()
+        host.enter()
+        weakref.finalize(self, _leave, shared, host).atexit = False  # it ends then with who started it
         return host
 
 
 class _RemoteHost(_Host):
     """A model in a process of its own, which watches for newer versions as long as that runs."""
 
+    def __init__(self, predictor: Predictor, batch_size: int) -> None:
+        super().__init__(predictor, batch_size)
+        self._users = 0
+        self._counting = threading.Lock()
+
+    def enter(self) -> None:
+        with self._counting:
+            self._users += 1
+
+    def leave(self) -> int:
+        """Return how many others need the model still."""
+        with self._counting:
+            self._users -= 1
+            return self._users
+
     def load(self) -> None:
         super().load()
         self._watch = self.watch()
+
+
+def _leave(shared: MultiProcessShared[_RemoteHost], host: Any) -> None:
+    with contextlib.suppress(ConnectionError, EOFError):  # its process has ended, or now ends
+        if not host.leave():
+            shared.unsafe_hard_delete()
 
 
 def _make_remote_host(predictor: bytes, batch_size: int) -> _RemoteHost:

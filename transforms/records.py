@@ -19,6 +19,7 @@ Outputs = Mapping[str, Any]
 """One item's outputs by name: NumPy arrays and scalars of the signature's dtypes, strings as `str`."""
 
 MAX_MESSAGE_CHARS = 1_000
+MAX_SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,15 @@ def is_utf8(text: str) -> bool:
 def printable(text: str) -> str:
     """Return text as it is, or with escapes for what is not UTF-8."""
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def shown(value: Any) -> str:
+    """Write a value that somebody gave for a message: as Python would, cut where it is long."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "lists within lists, too deep to show"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."
 
 
 def utc_now() -> datetime:

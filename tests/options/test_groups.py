@@ -7,9 +7,18 @@ from collections import Counter
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options import GROUPS, BatchingOptions, ModelOptions, SinkOptions, SourceOptions, parse
+from options import (
+    GROUPS,
+    BatchingOptions,
+    EngineOptions,
+    ModelOptions,
+    SinkOptions,
+    SourceOptions,
+    parse,
+)
 from options.flags import FlagGroup
 from transforms.errors import UsageError
+from transforms.predictors.engines.base import DEFAULT_TOLERANCE
 
 NEEDED = ["--input", "a.png", "--model", "model", "--output", "out"]
 
@@ -28,6 +37,21 @@ NEEDED = ["--input", "a.png", "--model", "model", "--output", "out"]
             ["--min_batch_size 9 is above --max_batch_size 8; lower the one or raise the other"],
         ),
         (BatchingOptions, ["--min_batch_size", "8", "--max_batch_size", "8"], []),
+        (ModelOptions, ["--model", "m", "--model_inputs", "a=1", "--model_inputs", "b=1"], []),
+        (
+            ModelOptions,
+            ["--model", "m", "--model_inputs", "a=1", "--model_inputs", "b=1", "--model_inputs", "a=2"],
+            ["--model_inputs a is given 2 values; give it one"],
+        ),
+        (EngineOptions, ["--engine", "auto", "--engine_tolerance", "0"], []),
+        (
+            EngineOptions,
+            ["--engine_tolerance", "0.0001"],
+            [
+                "--engine_tolerance 0.0001 has no effect with --engine tensorflow; choose another engine, or "
+                "leave it out"
+            ],
+        ),
         (SinkOptions, ["--output", "o"], []),
         (SinkOptions, [], ["--output is missing: give a folder for the predictions"]),
     ],
@@ -38,6 +62,11 @@ def test_a_group_tells_what_is_wrong_with_it(
     view = group(flags)
     assert isinstance(view, FlagGroup)
     assert view.validate() == problems
+
+
+def test_a_tolerance_that_is_not_given_is_the_usual_one() -> None:
+    assert EngineOptions([]).tolerance == DEFAULT_TOLERANCE
+    assert EngineOptions(["--engine", "auto", "--engine_tolerance", "0"]).tolerance == 0
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
+from pipeline.convert import lines_of
 from tests.transforms.predictors.engines.installed import require
 from tests.transforms.predictors.engines.stubs import DOUBLE, Clock
-from transforms.predictors.convert import batches_of, compare
+from transforms.predictors.convert import Comparison, batches_of, compare
 from transforms.predictors.engines.litert_engine import compile_litert
-from transforms.predictors.engines.openvino_file import OpenVinoFile
+from transforms.predictors.engines.openvino_engine import import_openvino
 from transforms.predictors.functions import Tensors
 from transforms.predictors.saved_model import SavedModelFunction
 
@@ -83,9 +84,8 @@ def test_openvino_agrees_with_the_original(
     assert printed["agree in label"].startswith("360 (100.00%)") or quantize
     weights = (tmp_path / "digits/model.bin").stat().st_size
     assert (weights < 100_000) == (quantize == "float16")
-    function = OpenVinoFile(str(tmp_path / "digits/model.xml"))
-    function.load()
-    assert function.call({"images": np.zeros((3, 8, 8, 1), np.float32)})["label"].shape == (3,)
+    model = import_openvino().Core().compile_model(tmp_path / "digits/model.xml", "CPU")
+    assert model(np.zeros((3, 8, 8, 1), np.float32))["label"].shape == (3,)
 
 
 def test_int8_is_compared_on_the_representative_files_by_default(
@@ -205,6 +205,25 @@ def test_agreement_is_counted_and_the_largest_difference_is_kept() -> None:
 
     assert (found.items, found.agreements, found.differences) == (4, {"y": 3}, {"y": 1.0})
     assert (found.speedup, found.batch_size) == (4.0, 3)
+
+
+def test_scores_without_a_single_best_one_are_no_agreement() -> None:
+    def original(inputs: Tensors) -> Tensors:
+        return {"y": np.round(inputs["x"])}
+
+    def converted(inputs: Tensors) -> Tensors:
+        return {"y": np.zeros_like(inputs["x"])}
+
+    def found_on(*rows: list[float]) -> Comparison:
+        items = ({"x": np.array([row], np.float32)} for row in rows)
+        return compare(original, converted, batches_of(items, DOUBLE, 3), DOUBLE, batch_size=3)
+
+    some, none = found_on([1.1, 0.9], [2, 1], [1, 2]), found_on([1.1, 0.9])
+
+    assert (some.items, some.decided, some.agreements) == (3, {"y": 2}, {"y": 1})
+    assert dict(lines_of(some))["agree in y"] == "1 (50.00%) of the 2 with a single best score"
+    assert (none.decided, none.agreements) == ({"y": 0}, {"y": 0})
+    assert dict(lines_of(none))["agree in y"] == "unknown: no file has a single best score"
 
 
 def test_there_must_be_something_to_compare_on() -> None:

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from google.cloud.bigquery import SchemaField
 
-from pipeline.inspect_model import describe, main
+from pipeline.convert import main as convert
+from pipeline.inspect_model import main
 from tests.emulators import fake_gcs_server, storage_client_of
+from tests.transforms.predictors.engines.installed import require
 from transforms.errors import UsageError
-from transforms.predictors.images import Preprocessing
 from transforms.predictors.saved_model_files import fingerprint
 from transforms.predictors.tensorflow_runtime import import_tensorflow
 
@@ -315,12 +316,12 @@ def test_the_lines_fit_a_terminal(inspect_as_text: Any, flags: Sequence[str]) ->
     ("arguments", "told"),
     [
         ([], ["--model is missing"]),
-        (["--model", "examples"], ["--model examples is not a SavedModel: there is no file"]),
+        (["--model", "examples"], ["--model examples is no model; give a folder that holds saved_model.pb"]),
         (["--model", "none.keras"], ["none.keras"]),
         (["--model", DIGITS, "--input_kind", "pictures"], ["--input_kind must be one of names, bytes"]),
         (["--model", DIGITS, "--preprocess", "size=big"], ["--preprocess size must be WIDTHxHEIGHT"]),
         (["--top_k", "0"], ["--model is missing", "--top_k must be a whole number"]),
-        (["--model", DIGITS, "--outptu", "x"], ["unrecognized arguments: --outptu x"]),
+        (["--model", DIGITS, "--outptu", "x"], ["unknown flag --outptu"]),
         (["--model"], ["expected one argument"]),
     ],
 )
@@ -342,21 +343,34 @@ def test_the_help_lists_the_flags_of_the_model(capsys: pytest.CaptureFixture[str
     assert "--item_input NAME" in printed
     assert "--json" in printed
     assert "--output " not in printed
+    assert "--model_poll_interval" not in printed
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "size=8x8",
-        "size=224x160,resize=crop,scale=-1..1,color=bgr,orientation=apply,max_pixels=5",
-        "mean=123.675/116.28/103.53,deviation=58.395/57.12/57.375,layout=chw",
-    ],
-)
-def test_a_preprocessing_is_described_as_the_flag_takes_it(text: str) -> None:
-    how = Preprocessing.parse(text)
+@pytest.fixture(scope="module")
+def tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Convert the digits; a folder that holds nothing else."""
+    require("litert")
+    path = tmp_path_factory.mktemp("tflite") / "digits.tflite"
+    flags = ("--to", "tflite", "--output", str(path))
+    assert convert(["--model", str(ROOT / DIGITS), "--signature", "from_images", *flags]) == 0
+    return path
 
-    again = Preprocessing.parse(describe(how))
 
-    assert again.effective_scale == how.effective_scale
-    assert describe(again) == describe(how)
-    assert (again.size, again.mean, again.max_pixels) == (how.size, how.mean, how.max_pixels)
+def test_a_file_is_told_of_and_so_is_a_folder_that_holds_it(inspect: Any, tflite: Path) -> None:
+    flags = ("--preprocess", "scale=0..1")
+    found = inspect(str(tflite), *flags)
+
+    assert found["kind"] == "TensorFlow Lite file"
+    assert (found["size_bytes"], found["files"]) == (tflite.stat().st_size, 1)
+    assert found["use"]["input_kind"] == "images"
+    assert inspect(str(tflite.parent), *flags) == found | {"model": str(tflite.parent)}
+
+
+def test_a_file_that_the_pipeline_would_refuse_is_told_of_all_the_same(inspect: Any, tflite: Path) -> None:
+    found = inspect(str(tflite))
+
+    assert found["use"] is None
+    assert "with --preprocess" in found["problems"]["use"]
+    assert found["signatures"][0]["inputs"] == [
+        {"name": "images", "dtype": "float32", "shape": [None, 8, 8, 1]}
+    ]

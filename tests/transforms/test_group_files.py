@@ -98,6 +98,26 @@ def test_files_keep_what_is_known_of_them() -> None:
     assert in_group(FileRef("a", attributes={"group": "x"}), "x").attributes == {"group": "x"}
 
 
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [(("a", 1), ["a", 1]), ({"x": (1,), "y": 2}, {"y": 2, "x": [1]}), (None, None), (0.5, 0.5)],
+)
+def test_a_key_is_the_attribute_that_a_shuffle_makes_of_it(key: Any, own: Any) -> None:
+    assert in_group(FileRef("a", attributes={"group": own}), key).attributes == {"group": key}
+
+
+@pytest.mark.parametrize("own", [1.5, "1", None, True, b"1"])
+def test_another_value_is_not_the_key(own: Any) -> None:
+    with pytest.raises(GroupError, match="of its own"):
+        in_group(FileRef("a", attributes={"group": own}), 1)
+
+
+@pytest.mark.parametrize("key", [float("nan"), float("-inf"), [1, {"x": float("nan")}], {1: 2}])
+def test_a_key_that_json_cannot_write_is_refused(key: Any) -> None:
+    with pytest.raises(ParseError, match="must be a JSON value, as NaN and infinities are not"):
+        in_group("a.png", key)
+
+
 def test_a_group_is_read_no_further_than_its_next_batch() -> None:
     read = []
 

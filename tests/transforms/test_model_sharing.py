@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tests.transforms.versioned_models import STEP, items, publish, versioned, wait_until
 from transforms import metrics
 from transforms.errors import ContractError, DecodeError, ModelError
-from transforms.model_sharing import Answer, Model, ModelSharing, share
+from transforms.model_sharing import Answer, Model, ModelSharing, _Elsewhere, share
 from transforms.predict import Predict
 from transforms.predictors.base import InputKind, Predictor, Signature, TensorSpec
 from transforms.predictors.polling import open_newest
@@ -222,6 +223,17 @@ def test_all_threads_share_one_model_of_a_machine(log: str) -> None:
         thread.join()
     assert sorted(found) == ["1"] * 8 + ["2"] * 8
     assert len(noted(log)) == 1
+
+
+def test_the_process_of_a_machines_model_ends_with_the_last_who_needs_it(log: str) -> None:
+    others = {child.pid for child in multiprocessing.active_children()}
+    users = [_Elsewhere("beam-predict-test", Noting(log), 4) for _ in range(2)]
+    (pid,) = map(int, noted(log))
+    assert pid in {child.pid for child in multiprocessing.active_children()} - others
+    users.pop()
+    assert outcomes(users[0].answer(items(b"1"))) == ["1"]
+    users.clear()
+    wait_until(lambda: pid not in {child.pid for child in multiprocessing.active_children()})
 
 
 def test_another_process_takes_over_when_the_one_with_the_model_is_killed(log: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,13 @@ def test_names_are_enough_for_a_signature_that_reads_them(expected: dict[str, An
     assert [result.inference["label"] for result in results] == [
         expected[item.ref.uri]["label"] for item in names
     ]
+
+
+def test_a_handler_that_has_loaded_its_model_can_still_be_pickled() -> None:
+    handler = PredictorModelHandler(open_model(MODEL, "from_bytes"))
+    before = pickle.dumps(handler._predictor)
+    handler.load_model()
+    assert pickle.dumps(handler._predictor) == before
 
 
 def test_arguments_that_no_predictor_takes_are_refused() -> None:

@@ -109,6 +109,25 @@ def save_adder(folder: Path, number: int) -> str:
     return str(folder)
 
 
+def save_numbered(folder: Path) -> str:
+    """Save a model that takes a content, its number in a sequence, and how often its length counts.
+
+    The number is passed through, so that a prediction tells which item it was made of.
+    """
+    tf = import_tensorflow()
+
+    def weigh(image_bytes: Any, sequence: Any, weight: Any) -> Any:
+        return {"sequence": sequence, "weighed": tf.cast(tf.strings.length(image_bytes), tf.float32) * weight}
+
+    specs = (
+        tf.TensorSpec((None,), tf.string, "image_bytes"),
+        tf.TensorSpec((None,), tf.int64, "sequence"),
+        tf.TensorSpec((), tf.float32, "weight"),
+    )
+    tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": _concrete(weigh, *specs)})
+    return str(folder)
+
+
 def save_vocabulary(folder: Path, words: list[str]) -> str:
     """Save a model that looks the content up in a vocabulary, kept in a file among the model's assets."""
     tf = import_tensorflow()

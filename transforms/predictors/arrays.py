@@ -26,6 +26,19 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(object if name == "string" else name)
 
 
+def cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Copy numbers into another dtype of their kind; none may change but by rounding.
+
+    Raises:
+        ValueError: One is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        made = array.astype(dtype)
+    if array.dtype != dtype and not _kept(array, made):
+        raise ValueError(f"it does not fit into {dtype}")
+    return made
+
+
 @dataclass(frozen=True)
 class ArrayDecoder:
     """Make arrays of the bytes of `.npy` files; pickled objects are refused.
@@ -50,13 +63,12 @@ class ArrayDecoder:
             return DecodeError(
                 f"the model takes {self.spec}, of which the first dimension counts items; {found}"
             )
-        with np.errstate(over="ignore"):
-            cast = array.astype(numpy_dtype(self.spec.dtype))
-        if not _kept(array, cast):
+        try:
+            return cast(array, numpy_dtype(self.spec.dtype))
+        except ValueError:
             return DecodeError(
                 f"the model takes {self.spec}; {found}, with numbers that are too large for it"
             )
-        return cast
 
 
 def _read(content: bytes) -> Array:
@@ -82,8 +94,7 @@ def _is_of_kind(found: np.dtype[Any], wanted: str) -> bool:
     return found.kind in kinds.get(kind, "")
 
 
-def _kept(array: Array, cast: Array) -> bool:
-    """Tell whether no number grew too large for its new dtype."""
-    if array.dtype.kind in "bfc":
-        return bool(np.array_equal(np.isinf(array), np.isinf(cast)))
-    return array.dtype == cast.dtype or cast.dtype.kind not in "biu" or bool(np.array_equal(array, cast))
+def _kept(array: Array, made: Array) -> bool:
+    if made.dtype.kind in "biu":
+        return bool(np.array_equal(array, made))
+    return bool(np.array_equal(np.isinf(array), np.isinf(made)))

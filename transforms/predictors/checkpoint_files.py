@@ -21,6 +21,7 @@ _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
 _UNCOMPRESSED = b"\0"
 _HEADER_KEY = b""
+_MAX_SHARDS = 100_000  # more than five digits are for
 
 _MESSAGES: Messages = {
     "Header": {"num_shards": (1, "int32", False)},
@@ -41,11 +42,13 @@ def shard_sizes(index: bytes) -> dict[str, int]:
     try:
         entries = dict(_entries(index))
         count = classes["Header"].FromString(entries.pop(_HEADER_KEY)).num_shards
-        sizes = dict.fromkeys(range(count), 0)
+        sizes: dict[int, int] = {}
         for entry in map(classes["Entry"].FromString, entries.values()):
-            sizes[entry.shard] = max(sizes[entry.shard], entry.offset + entry.size)
+            sizes[entry.shard] = max(sizes.get(entry.shard, 0), entry.offset + entry.size)
     except (message.DecodeError, struct.error, IndexError, KeyError) as error:
         raise ValueError("it is cut off or damaged") from error
+    if not 0 < count <= _MAX_SHARDS or not all(0 <= shard < count for shard in sizes):
+        raise ValueError("it is damaged: no model is in so many files of weights")
     return {f"data-{shard:05}-of-{count:05}": size for shard, size in sizes.items()}
 
 

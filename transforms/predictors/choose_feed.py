@@ -92,6 +92,11 @@ def _check_outputs(signature: Signature) -> None:
 def _item_input(signature: Signature, wishes: Wishes) -> TensorSpec:
     inputs = {spec.name: spec for spec in signature.inputs if spec.name not in wishes.constants}
     if wishes.item_input is not None:
+        if wishes.item_input in wishes.constants:
+            raise ModelError(
+                f"--item_input {wishes.item_input}: --model_inputs gives this input one value for all files; "
+                "leave one of the two out"
+            )
         if wishes.item_input not in inputs:
             raise ModelError(f"--item_input {wishes.item_input}: signature {signature} has no such input")
         return inputs[wishes.item_input]
@@ -129,6 +134,11 @@ def _kind(signature: Signature, item: TensorSpec, wanted: InputKind | None) -> I
 def _decoder(
     signature: Signature, item: TensorSpec, kind: InputKind, preprocessing: Preprocessing | None
 ) -> ImageDecoder | None:
+    if kind != "images" and preprocessing is not None:
+        raise ModelError(
+            f"--preprocess has no effect: signature {signature} takes {kind}; leave it out, or choose a "
+            "signature that takes images as numbers"
+        )
     if kind == "arrays":
         return ArrayDecoder(item)
     if kind != "images":

@@ -2,11 +2,12 @@
 
 A SavedModel is complete when all is there that it names itself: `saved_model.pb` is a whole protocol buffer
 with a graph to serve; the assets that this graph lists are there; and, where the graph has variables,
-`variables/variables.index` is whole, and each file of weights is there and as long as the index says. So a
-folder that somebody is still copying, in whatever order, is told from a whole one at the first look.
+`variables/variables.index` is whole, and each file of weights is there and as long as the index says. Only of
+the assets, vocabularies say, nothing tells how long they must be.
 
 A model that is a single file says less of itself: it must not be empty, and a `.keras` file must end as a zip
-archive does. (An object in Cloud Storage appears when it is whole.)
+archive does. (An object in Cloud Storage appears when it is whole.) So who takes a version while others may
+still be copying it should also see that its files stay the same for a while.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from transforms.records import FileRef
 
 SAVED_MODEL = "saved_model.pb"
 MODEL_FILES = (".keras", ".h5", ".hdf5", ".tflite")
+
+READABLE = "let the user that runs this list it and read it"
+"""What to do about a model that may not be read."""
 
 _VARIABLES = "variables/variables"
 

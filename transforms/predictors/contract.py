@@ -52,7 +52,8 @@ def _check_outputs(
 ) -> None:
     if outputs.keys() != expected.keys():
         raise ContractError(
-            f"{predictor} returned the outputs {sorted(outputs)}; its signature has {sorted(expected)}"
+            f"{predictor} returned the outputs {sorted(outputs, key=str)}; "
+            f"its signature has {sorted(expected)}"
         )
     for name, (dtype, rank) in expected.items():
         value = outputs[name]

@@ -24,7 +24,6 @@ from transforms.predictors.engines.openvino_engine import (
     convert_to_openvino,
     import_openvino,
 )
-from transforms.predictors.engines.openvino_file import OPENVINO_MODEL
 from transforms.predictors.engines.sliced import batched_inputs
 from transforms.predictors.engines.trial import interleaved_medians, repeated
 from transforms.predictors.functions import Chain, Function, Tensors
@@ -34,6 +33,9 @@ from transforms.records import FileBytes
 
 TFLITE = "tflite"
 OPENVINO = "openvino"
+
+OPENVINO_MODEL = "model.xml"
+"""The file that stands for an OpenVINO model; its weights are beside it."""
 
 FLOAT16 = "float16"
 INT8 = "int8"
@@ -64,6 +66,8 @@ class Comparison:
     Attributes:
         items: How many.
         agreements: On how many of them they agree, by output: on the label, or on which score is the best.
+        decided: How many have a label, or a single best score, in the original's output: where several scores
+            are the best, any two models may seem to agree.
         differences: The largest absolute difference, by output; for outputs of floats.
         speedup: The first one's time by the second's, for a batch.
         batch_size: The size of that batch.
@@ -71,6 +75,7 @@ class Comparison:
 
     items: int
     agreements: Mapping[str, int]
+    decided: Mapping[str, int]
     differences: Mapping[str, float]
     speedup: float
     batch_size: int
@@ -149,12 +154,13 @@ def compare(
         ValueError: There is no batch.
     """
     agreements: Counter[str] = Counter()
+    decided: Counter[str] = Counter()
     differences: dict[str, float] = {}
     items, usual = 0, None
     for batch in batches:
         usual = usual or repeated(batch, signature, batch_size)
         expected, found = original(batch), converted(batch)
-        items += _compare_batch(expected, found, agreements, differences)
+        items += _compare_batch(expected, found, agreements, decided, differences)
     if usual is None:
         raise ValueError("there is nothing to compare on")
     calls = {"original": partial(original, usual), "converted": partial(converted, usual)}
@@ -164,6 +170,7 @@ def compare(
     return Comparison(
         items,
         agreements=dict(agreements),
+        decided=dict(decided),
         differences=differences,
         speedup=seconds["original"] / seconds["converted"],
         batch_size=batch_size if batched_inputs(signature) else items,
@@ -171,12 +178,18 @@ def compare(
 
 
 def _compare_batch(
-    expected: Tensors, found: Tensors, agreements: Counter[str], differences: dict[str, float]
+    expected: Tensors,
+    found: Tensors,
+    agreements: Counter[str],
+    decided: Counter[str],
+    differences: dict[str, float],
 ) -> int:
     for name, values in expected.items():
         best, found_best = _decisions(values), _decisions(found[name])
         if best is not None and found_best is not None:
-            agreements[name] += int(np.count_nonzero(best == found_best))
+            clear = _is_decided(values)
+            agreements[name] += int(np.count_nonzero(clear & (best == found_best)))
+            decided[name] += int(np.count_nonzero(clear))
         if np.issubdtype(values.dtype, np.inexact):
             largest = largest_absolute_difference(found[name], values)
             differences[name] = max(differences.get(name, 0.0), largest)
@@ -189,6 +202,13 @@ def _decisions(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
         return values if values.ndim == 1 else None
     is_table = values.ndim == _TABLE_RANK and values.shape[1] > 1
     return np.asarray(values.argmax(axis=1)) if is_table else None
+
+
+def _is_decided(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell of each item whether it has a label, or one score that is above all others."""
+    if values.ndim == 1:
+        return np.ones(len(values), bool)
+    return np.asarray(np.count_nonzero(values == values.max(axis=1, keepdims=True), axis=1) == 1)
 
 
 def _to_tflite(

@@ -7,6 +7,7 @@ others take the item's attributes, by name, or constants.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,9 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from transforms.errors import AttributeInvalid, AttributeMissing, ContractError, ItemError
+from transforms.predictors.arrays import cast, numpy_dtype
 from transforms.predictors.base import InputKind, TensorSpec
 from transforms.predictors.functions import Tensors
-from transforms.records import FileBytes
+from transforms.records import FileBytes, shown
 
 Values = Mapping[str, Any]
 """What one item gives to each input."""
@@ -104,19 +106,35 @@ def parse_value(given: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     """
     try:
         value = _from_text(given, spec)
-        array = np.asarray(value, dtype=object if spec.dtype == "string" else spec.dtype)
-        exact = np.array_equal(array, np.asarray(value), equal_nan=spec.dtype.startswith("float"))
-        valid = _is_of_kind(value, spec.dtype) and (exact or spec.dtype.startswith("float"))
+        array = _array(value, spec.dtype)
+        valid = _is_of_kind(value, spec.dtype) and spec.accepts_item(array.shape)
     except (ValueError, TypeError, OverflowError, RecursionError):
         valid = False
-    if not valid or not spec.accepts_item(array.shape):
-        raise ValueError(f"must be {spec.dtype} of the shape {_shape(spec)}; got {_shown(given)}")
+    if not valid:
+        raise ValueError(f"must be {spec.dtype} of the shape {_shape(spec)}; got {shown(given)}")
     return array
 
 
 def _from_text(given: Any, spec: TensorSpec) -> Any:
     is_text = isinstance(given, str) and (spec.dtype != "string" or spec.item_shape not in ((), None))
-    return json.loads(given) if is_text else given
+    return json.loads(given, parse_float=_finite) if is_text else given
+
+
+def _finite(text: str) -> float:
+    """Make a number of digits, which do not mean infinity however many they are."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:
+    if _is_float(dtype):
+        return cast(np.asarray(value, np.float64), numpy_dtype(dtype))
+    array = np.asarray(value, numpy_dtype(dtype))
+    if not np.array_equal(array, np.asarray(value)):
+        raise ValueError(f"it does not fit into {dtype}")
+    return array
 
 
 def _is_of_kind(value: Any, dtype: str) -> bool:
@@ -127,20 +145,17 @@ def _is_of_kind(value: Any, dtype: str) -> bool:
     if dtype == "bool":
         return isinstance(value, bool)
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole or (dtype.startswith("float") and isinstance(value, float))
+    return whole or (_is_float(dtype) and isinstance(value, float))
+
+
+def _is_float(dtype: str) -> bool:
+    return "float" in dtype  # bfloat16 is one as well
 
 
 def _shape(spec: TensorSpec) -> str:
     if spec.item_shape is None:
         return "any"
     return str(["any" if size is None else size for size in spec.item_shape])
-
-
-def _shown(given: Any) -> str:
-    try:
-        return repr(given)
-    except RecursionError:
-        return "lists within lists, too deep to show"
 
 
 def _content(item: FileBytes) -> bytes:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import contextlib
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,9 +76,14 @@ class Chain:
         return Signature(second.name, first.inputs + others, second.outputs)
 
     def load(self) -> None:
-        """Load both."""
-        self.first.load()
-        self.second.load()
+        """Load both; where they are of one model, it is loaded once."""
+        with _each_model_once():
+            self.first.load()
+            self.second.load()
+
+    def __copy__(self) -> Chain:
+        """Copy the functions as well, so that loading the copy leaves the original as light as it was."""
+        return replace(self, first=copy.copy(self.first), second=copy.copy(self.second))
 
     def call(self, inputs: Tensors) -> Tensors:
         """Call one after the other."""
@@ -103,3 +111,26 @@ class Chain:
     def suspects(self, inputs: Tensors) -> Collection[int]:
         """See `Function.suspects`."""
         return self.first.suspects(inputs)
+
+
+_LOADED: ContextVar[dict[str, Any] | None] = ContextVar("_LOADED", default=None)
+
+
+def load_once(path: str, load: Callable[[str], Any]) -> Any:
+    """Load a model, or return it where another function of the same chain has just loaded it."""
+    loaded = _LOADED.get()
+    if loaded is None:
+        return load(path)
+    if path not in loaded:
+        loaded[path] = load(path)
+    return loaded[path]
+
+
+@contextlib.contextmanager
+def _each_model_once() -> Iterator[None]:
+    """Let `load_once` remember what it loads, no longer than the loading lasts."""
+    token = _LOADED.set({})
+    try:
+        yield
+    finally:
+        _LOADED.reset(token)

@@ -35,7 +35,6 @@ def giving_way() -> Iterator[None]:
             sys.setswitchinterval(usual)
 
 
-@functools.cache
 def keep_collections_short(needs_tensorflow: bool) -> None:
     """Let the garbage collector pass over all that is there before the first model; once for a process.
 
@@ -48,5 +47,11 @@ def keep_collections_short(needs_tensorflow: bool) -> None:
     """
     if needs_tensorflow:
         import_tensorflow()
+    _freeze()
+
+
+@functools.cache
+def _freeze() -> None:
+    """Once only: a model that is there already could never be freed afterwards."""
     gc.collect()
     gc.freeze()

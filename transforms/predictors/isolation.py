@@ -33,31 +33,31 @@ def isolate(
         One outcome for each item, in order.
     """
     outcomes: dict[int, Result | Failure] = {}
-
-    def attempt(positions: Sequence[int]) -> None:
+    pending = _first_groups(len(items), suspects)
+    while pending:
+        positions = pending.pop()
         try:
             results = predict([items[position] for position in positions])
         except ContractError:
             raise
         except Exception as error:
             if len(positions) > 1:
-                halve(positions)
+                pending += _halves(positions)
             else:
                 outcomes[positions[0]] = as_failure(error)
         else:
             outcomes.update(zip(positions, results, strict=True))
+    return [outcomes.pop(position) for position in range(len(items))]
 
-    def halve(positions: Sequence[int]) -> None:
-        middle = len(positions) // 2
-        attempt(positions[:middle])
-        attempt(positions[middle:])
 
-    everything = range(len(items))
-    others = [position for position in everything if position not in suspects]
-    if not others or len(others) == len(items) > 1:  # the suspicion tells nothing, and all together failed
-        halve(everything) if len(items) > 1 else attempt(everything)
-    else:
-        attempt(others)
-        for position in sorted(suspects):
-            attempt([position])
-    return [outcomes[position] for position in everything]
+def _first_groups(count: int, suspects: Collection[int]) -> list[Sequence[int]]:
+    """Return what to call first, the last first."""
+    others = [position for position in range(count) if position not in suspects]
+    if not others or len(others) == count > 1:  # the suspicion tells nothing, and all together failed
+        return _halves(range(count)) if count > 1 else [range(count)]
+    return [*([position] for position in sorted(suspects, reverse=True)), others]
+
+
+def _halves(positions: Sequence[int]) -> list[Sequence[int]]:
+    middle = len(positions) // 2
+    return [positions[middle:], positions[:middle]]

@@ -50,7 +50,8 @@ _REASONS = (
 class KerasFunction:
     """A Keras model: all inputs of the model, and all its outputs.
 
-    Inputs and outputs have the names that the model's dictionaries give them, or else those of their layers.
+    Inputs and outputs have the names that the model's dictionaries give them, or else those of their layers,
+    where Keras has made these up without their numbers.
 
     Attributes:
         path: Of the file, local or on any file system that the project reads.
@@ -240,14 +241,25 @@ def _named_inputs(path: str, structure: Any) -> dict[str, Any]:
     for tensor in tensors:
         if getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False):
             raise ModelError(f"--model {path}: its input {tensor.name!r} is sparse or ragged; {_EXPORT}")
-    # Keras numbers the inputs that it makes itself, for a `Sequential` without one, anew in each process
-    names = _names(structure, [re.sub(r"^(input_layer)_\d+$", r"\1", tensor.name) for tensor in tensors])
+    # Keras numbers the inputs without a name of their own through all models of a process
+    automatic = re.compile(r"^(input_layer|keras_tensor)_\d+$")
+    names = _names(structure, [automatic.sub(r"\1", tensor.name) for tensor in tensors])
     return dict(zip(names, tensors, strict=True))
 
 
 def _output_names(model: Any, structure: Any) -> list[str]:
     layers = getattr(model, "output_names", None) or [model.layers[-1].name]
-    return _names(structure, layers)
+    made_by = {layer.name: type(layer).__name__ for layer in getattr(model, "operations", model.layers)}
+    return _names(structure, [_without_number(name, made_by.get(name, "")) for name in layers])
+
+
+def _without_number(name: str, class_name: str) -> str:
+    """Take away the number of a layer that Keras has named after its class, as `dense_3` for `Dense`.
+
+    It numbers them through all models of a process: the same model made twice has other numbers.
+    """
+    stem = re.sub(r"_\d+$", "", name)
+    return stem if stem.replace("_", "") == class_name.lower() else name
 
 
 def _names(structure: Any, otherwise: list[str]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from transforms.errors import ContractError, ItemError, ModelError
@@ -64,6 +65,10 @@ class LocalPredictor:
                 f"--model {self.model} has changed since the start; give each version a folder of its own"
             )
         self.function.load()
+
+    def __copy__(self) -> LocalPredictor:
+        """Copy the function as well, so that loading the copy leaves the original as light as it was."""
+        return replace(self, function=copy.copy(self.function))
 
     def warm_up(self, batch_size: int) -> None:
         """See `Predictor.warm_up`; what the model refuses costs nothing but a slow first batch."""

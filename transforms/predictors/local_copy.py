@@ -3,7 +3,8 @@
 The copies are kept in a folder for all processes of a user: `BEAM_PREDICT_CACHE`, or one in the system's
 folder for temporary files. A copy's name follows from the model's name and from the generations of its files,
 so that another content is another copy; it appears under that name when it is whole. Of each model the
-last few copies are kept: a process that loads one version may be a swap behind the others.
+last few copies are kept, for a process that loads one version may be a swap behind the others; and all that
+were used lately, for models whose names are numbers look like versions of one.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from transforms import storage
 from transforms.errors import ModelError, ReadError, StorageUnavailable
@@ -25,11 +28,14 @@ from transforms.records import FileRef
 
 CACHE_VARIABLE = "BEAM_PREDICT_CACHE"
 KEPT_COPIES = 3
+KEPT_SECONDS = 900.0
+"""How long a copy stays after it was asked for; longer than it takes to load a model from it."""
 
 _THREADS = 8
 _LARGE_BYTES = 64 << 20  # such files are held in memory one at a time
 _NO_LIMIT = 1 << 62
 _VERSION = re.compile(r"/[0-9]+(/[^/]*)?$")
+_COPY = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")  # Beam keeps locks of its own in the same folder
 
 
 def local_copy(uri: str) -> str:
@@ -76,6 +82,7 @@ def _copied(uri: str) -> str:
             _copy(files, copy)
         os.utime(copy)
     _prune(copy.parent, model)
+    _prune_remains(copy.parent)
     return str(copy / _name(uri)) if _is_file(uri, files) else str(copy)
 
 
@@ -83,9 +90,13 @@ def _files(uri: str) -> dict[str, FileRef]:
     """List a model's files by their names in it; of a single file, by its own."""
     prefix = storage.join(uri, "")
     found = {file.uri.removeprefix(prefix): file for file in storage.glob(f"{storage.escape(prefix)}**")}
-    if any(".." in PurePosixPath(name).parts for name in found):  # an object's name may be anything
+    if not all(map(_stays_inside, found)):  # an object's name may be anything
         raise ModelError(f"--model {uri} has a file whose name would lead out of the copy's folder")
     return found or {_name(uri): storage.stat(uri)}
+
+
+def _stays_inside(name: str) -> bool:
+    return not {"", ".", ".."}.intersection(name.split("/"))
 
 
 def _is_file(uri: str, files: Mapping[str, FileRef]) -> bool:
@@ -136,18 +147,39 @@ def _locked(copy: Path, wait: bool = True) -> Iterator[None]:
     Raises:
         BlockingIOError: Another one is, and it is not waited for.
     """
-    with open(copy.with_suffix(".lock"), "wb") as file:
-        # The kernel drops it with the open file, so also with a process that is killed.
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+    lock = copy.with_suffix(".lock")
+    while True:
+        with open(lock, "wb") as file:
+            # The kernel drops it with the open file, so also with a process that is killed.
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if _is_at(file, lock):  # else it was deleted while we waited, and locks nobody else out
+                yield
+                return
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _prune(folder: Path, model: str) -> None:
-    """Delete the copies of a model but for those that were used last."""
+    """Delete the copies of a model but for those that were used last, or lately."""
     copies = [path for path in folder.glob(f"{model}-*") if not path.suffix]
     for copy in sorted(copies, key=_last_used, reverse=True)[KEPT_COPIES:]:
+        if _last_used(copy) < time.time() - KEPT_SECONDS:
+            with contextlib.suppress(OSError), _locked(copy, wait=False):
+                shutil.rmtree(copy)
+
+
+def _prune_remains(folder: Path) -> None:
+    """Delete the locks of copies that are gone, and what killed processes left half done."""
+    for copy in {path.with_suffix("") for path in folder.iterdir() if _COPY.fullmatch(path.stem)}:
         with contextlib.suppress(OSError), _locked(copy, wait=False):
-            shutil.rmtree(copy)
+            shutil.rmtree(copy.with_suffix(".unfinished"), ignore_errors=True)
+            if not copy.exists():
+                copy.with_suffix(".lock").unlink()
 
 
 def _last_used(copy: Path) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from transforms import storage
 from transforms.errors import FileMissing, ModelError, NotAFile, ReadError
 from transforms.predictors.choose_feed import Wishes, choose_feed
-from transforms.predictors.completeness import SAVED_MODEL, models_among
+from transforms.predictors.completeness import READABLE, SAVED_MODEL, models_among
 from transforms.predictors.engines import EngineWish, with_engine
 from transforms.predictors.functions import Chain, Function
 from transforms.predictors.images import is_image
@@ -201,7 +201,10 @@ def _models_in(folder: str) -> list[str] | None:
 def _files_in(folder: str) -> Iterator[FileRef]:
     if not storage.is_local(folder):
         return storage.glob(storage.join(glob.escape(folder), "*"))
-    names = os.listdir(folder) if os.path.isdir(folder) else []  # which needs no Beam
+    try:
+        names = os.listdir(folder) if os.path.isdir(folder) else []  # which needs no Beam
+    except OSError as error:
+        raise ModelError(f"--model {folder} cannot be listed: {error.strerror}; {READABLE}") from error
     return (FileRef(storage.join(folder, name)) for name in names)
 
 

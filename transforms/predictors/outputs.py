@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from transforms.predictors.arrays import cast
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.rows import rows_of
-from transforms.records import Outputs
+from transforms.records import Outputs, shown
 
 WRITTEN_AS = {"bfloat16": "float32"}
 """Dtypes that NumPy does not have by itself; their outputs come as another."""
 
 _WHOLE = "iu"
-_MAX_SHOWN_CHARS = 100
 
 
 def as_outputs(values: Any, specs: Sequence[TensorSpec]) -> Outputs:
@@ -32,11 +32,12 @@ def as_outputs(values: Any, specs: Sequence[TensorSpec]) -> Outputs:
     Raises:
         ValueError: An output is missing or not known, or has a value that its spec does not allow.
     """
-    expected = sorted(spec.name for spec in specs)
+    expected = {spec.name for spec in specs}
     if not isinstance(values, Mapping):
-        raise ValueError(f"{_shown(values)} is no mapping of the outputs {expected}")
-    if sorted(values) != expected:
-        raise ValueError(f"there are the outputs {sorted(values)}; there must be {expected}")
+        raise ValueError(f"{shown(values)} is no mapping of the outputs {sorted(expected)}")
+    if set(values) != expected:
+        found = shown(sorted(values, key=str))  # since names of a user's may be of several types
+        raise ValueError(f"there are the outputs {found}; there must be {sorted(expected)}")
     changed = [spec for spec in specs if not _is_output(values[spec.name], spec)]
     if not changed:
         return values
@@ -56,7 +57,7 @@ def as_array(value: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     try:
         array = _array(_on_host(value), spec.dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the output {spec} cannot take {_shown(value)}: {error}") from error
+        raise ValueError(f"the output {spec} cannot take {shown(value)}: {error}") from error
     if spec.item_shape is not None and array.shape[:1] == (1,) and array.ndim == len(spec.item_shape) + 1:
         array = array[0, ...]  # the dots keep the item of a vector an array
     if not spec.accepts_item(array.shape):
@@ -89,10 +90,7 @@ def _array(value: Any, dtype: str) -> np.ndarray[Any, Any]:
     whole = array.dtype.kind in _WHOLE and wanted.kind in _WHOLE
     if not whole and not np.can_cast(array.dtype, wanted, "same_kind"):
         raise ValueError(f"it is of {array.dtype}")
-    cast = array.astype(wanted)
-    if whole and not np.array_equal(array, cast):
-        raise ValueError(f"it does not fit into {wanted}")
-    return cast
+    return cast(array, wanted)
 
 
 def _strings(value: Any) -> np.ndarray[Any, Any]:
@@ -100,8 +98,3 @@ def _strings(value: Any) -> np.ndarray[Any, Any]:
     if not all(isinstance(item, (str, bytes)) for item in array.flat):
         raise ValueError("it is not made of strings")
     return array
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."

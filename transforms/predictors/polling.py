@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from transforms.errors import ModelError
 from transforms.predictors.base import InputKind, Outcome, Predictor, Signature
@@ -54,6 +55,10 @@ class PolledPredictor:
     def warm_up(self, batch_size: int) -> None:
         """See `Predictor.warm_up`."""
         self.predictor.warm_up(batch_size)
+
+    def __copy__(self) -> PolledPredictor:
+        """Copy the predictor as well, so that loading the copy leaves the original as light as it was."""
+        return replace(self, predictor=copy.copy(self.predictor))
 
     def predict(self, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
         """See `Predictor.predict`."""

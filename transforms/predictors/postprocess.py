@@ -108,5 +108,5 @@ class PostprocessedPredictor:
             return PostprocessError(f"{type(error).__name__}: {error}")
         try:
             return as_outputs(returned, self.outputs)
-        except ValueError as error:
+        except Exception as error:  # what it returned may do anything when it is looked at
             return PostprocessError(f"what the postprocessing returned does not fit: {error}")

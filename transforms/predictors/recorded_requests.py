@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import google_crc32c
@@ -89,11 +89,10 @@ def recorded_requests(folder: str, signature: Signature) -> list[Tensors]:
     except message.DecodeError as error:
         raise ValueError(f"{path} holds something else than PredictionLogs") from error
     requests = (log.predict.request for log in logs[:MAX_REQUESTS] if log.HasField("predict"))
-    return [
-        _tensors(request, signature)
-        for request in requests
-        if (request.model.signature or _DEFAULT_SIGNATURE) == signature.name
-    ]
+    wanted = (
+        request for request in requests if (request.model.signature or _DEFAULT_SIGNATURE) == signature.name
+    )
+    return list(_bounded(_tensors(request, signature) for request in wanted))
 
 
 def resized(request: Tensors, size: int) -> Tensors:
@@ -102,6 +101,16 @@ def resized(request: Tensors, size: int) -> Tensors:
         name: np.resize(values, (size, *values.shape[1:])) if values.ndim and len(values) else values
         for name, values in request.items()
     }
+
+
+def _bounded(requests: Iterable[Tensors]) -> Iterator[Tensors]:
+    """Refuse requests that take more memory than their file may: one value may stand for any number."""
+    size = 0
+    for request in requests:
+        size += sum(values.nbytes for values in request.values())
+        if size > MAX_BYTES:
+            raise ValueError(f"the requests in {REQUESTS} take more than {MAX_BYTES:,} bytes")
+        yield request
 
 
 def _records(content: bytes) -> Iterator[bytes]:
@@ -135,6 +144,8 @@ def _array(tensor: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
     dtype, shape = DTYPES.get(tensor.dtype, "unknown"), tuple(dim.size for dim in tensor.shape.dims)
     if dtype != spec.dtype or not spec.accepts(shape):
         raise ValueError(f"a request in {REQUESTS} has {dtype} of the shape {list(shape)} for {spec}")
+    if min(shape, default=0) < 0 or math.prod(shape) > MAX_BYTES:
+        raise ValueError(f"a request in {REQUESTS} has a tensor of the shape {list(shape)}")
     if dtype not in _VALUES:
         raise ValueError(f"a request in {REQUESTS} has values of the dtype {dtype}, which are not read")
     if tensor.content:
@@ -158,6 +169,8 @@ def _filled(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[
     missing = math.prod(shape) - len(values)
     if missing > 0 and not len(values):
         raise ValueError(f"a request in {REQUESTS} has a tensor without values")
+    if missing * values.itemsize > MAX_BYTES:
+        raise ValueError(f"a request in {REQUESTS} has a tensor of the shape {list(shape)}")
     return np.concatenate([values, np.repeat(values[-1:], max(missing, 0))]).reshape(shape)
 
 

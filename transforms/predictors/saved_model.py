@@ -9,7 +9,7 @@ from typing import Any
 
 from transforms.errors import ItemError, ModelError
 from transforms.predictors.base import Signature
-from transforms.predictors.functions import Tensors
+from transforms.predictors.functions import Tensors, load_once
 from transforms.predictors.local_copy import local_copy
 from transforms.predictors.saved_model_files import read_signatures
 from transforms.predictors.tensorflow_runtime import import_tensorflow, item_error, summarize
@@ -28,6 +28,10 @@ class SavedModelFunction:
 
     folder: str
     signature_name: str = DEFAULT_SIGNATURE
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle what is known of the model, and not the loaded model."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_loaded", "_call")}
 
     @cached_property
     def signature(self) -> Signature:
@@ -53,7 +57,7 @@ class SavedModelFunction:
         """
         tf, folder = import_tensorflow(), local_copy(self.folder)
         try:
-            self._loaded = tf.saved_model.load(folder)  # its signatures do not keep it alive
+            self._loaded = load_once(folder, tf.saved_model.load)  # its signatures do not keep it alive
             self._call = self._loaded.signatures[self.signature_name]
         except Exception as error:  # of many kinds: damaged files raise even IndexError
             raise ModelError(f"--model {self.folder} cannot be loaded: {summarize(error)}") from error

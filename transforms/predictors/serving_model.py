@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transforms.predictors.base import Outcome, Predictor
+from transforms.predictors.queues import take_all
 from transforms.records import FileBytes
 
 
@@ -80,7 +81,7 @@ class ServingModel:
 
     def events(self) -> list[Event]:
         """Return what has happened since this was last called."""
-        return [self._events.popleft() for _ in range(len(self._events))]
+        return take_all(self._events)
 
     def watch(self) -> object:
         """Begin to look for newer versions, and go on until nobody holds what is returned."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from transforms import storage
 from transforms.errors import ModelError, ReadError
 from transforms.predictors.base import Predictor
-from transforms.predictors.completeness import SAVED_MODEL, incompleteness, models_among
+from transforms.predictors.completeness import READABLE, SAVED_MODEL, incompleteness, models_among
 from transforms.predictors.local import LocalPredictor
 from transforms.records import FileRef
 
@@ -126,7 +126,16 @@ def choose_version(model: str, number: int | None = None) -> Version | None:
 
 
 def _versions(model: str) -> list[Version]:
-    return [] if storage.exists(storage.join(model, SAVED_MODEL)) else find_versions(model)
+    return [] if _is_model(model) else find_versions(model)
+
+
+def _is_model(model: str) -> bool:
+    """Tell whether a folder is a model itself, or holds files that are."""
+    prefix = storage.join(model, "")
+    if storage.exists(f"{prefix}{SAVED_MODEL}"):
+        return True
+    files = {file.uri.removeprefix(prefix): file for file in storage.glob(f"{storage.escape(prefix)}*")}
+    return bool(models_among(files))
 
 
 def _asked_for(model: str, versions: list[Version], number: int | None) -> list[Version]:
@@ -172,3 +181,5 @@ def _local_folders(model: str) -> list[str]:
             return sorted(entry.name for entry in entries if _NUMBER.fullmatch(entry.name) and entry.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise ModelError(f"--model {model} cannot be listed: {error.strerror}; {READABLE}") from error

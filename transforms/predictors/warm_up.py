@@ -47,6 +47,6 @@ def _recorded(function: Function) -> list[Tensors]:
         return []
     try:
         return recorded_requests(function.folder, function.signature)
-    except ValueError as error:
+    except Exception as error:  # what is in the file may be anything
         _LOGGER.warning("--model %s is warmed up with made-up items: %s", function.folder, error)
         return []

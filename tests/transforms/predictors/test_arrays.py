@@ -91,6 +91,7 @@ REFUSED = {
     "whole numbers below 0": (saved(np.int64([0, 0, -1])), "uint8", "too large"),
     "floats that are too large": (saved(np.float64([0, 0, 1e300])), "float32", "too large"),
     "floats that are too large by half": (saved(np.float32([0, 0, 1e6])), "float16", "too large"),
+    "whole numbers for smaller floats": (saved(np.int64([0, 0, 10**6])), "float16", "too large"),
 }
 
 

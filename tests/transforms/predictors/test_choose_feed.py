@@ -125,7 +125,22 @@ WRONG: dict[str, tuple[Signature, dict[str, Any], str]] = {
     "an item that is a constant": (
         signature(strings("filenames"), numbers("x")),
         {"item_input": "x", "constants": {"x": "1"}},
-        "--item_input x: .* has no such input",
+        "--item_input x: --model_inputs gives this input one value for all files",
+    ),
+    "a preparation of bytes": (
+        signature(strings("image_bytes")),
+        {"preprocessing": Preprocessing()},
+        "--preprocess has no effect: .* takes bytes; leave it out",
+    ),
+    "a preparation of names": (
+        signature(strings("filenames")),
+        {"preprocessing": Preprocessing()},
+        "--preprocess has no effect: .* takes names; leave it out",
+    ),
+    "a preparation of arrays": (
+        signature(IMAGES),
+        {"preprocessing": Preprocessing(), "kind": "arrays"},
+        "--preprocess has no effect: .* takes arrays; leave it out",
     ),
     "a constant for the item": (
         signature(strings("filenames")),

@@ -76,7 +76,13 @@ def test_an_outcome_that_is_neither_outputs_nor_an_error_is_refused(outcome: Any
 
 
 @pytest.mark.parametrize(
-    "outputs", [{}, {"label": np.int64(3), "other": np.int64(3)}, {"Label": np.int64(3)}]
+    "outputs",
+    [
+        {},
+        {"label": np.int64(3), "other": np.int64(3)},
+        {"Label": np.int64(3)},
+        {"label": np.int64(3), 7: np.int64(3)},
+    ],
 )
 def test_other_outputs_than_the_signatures_are_refused(outputs: Any) -> None:
     with pytest.raises(ContractError, match=r"returned the outputs \[.*\]; its signature has \['label'\]"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from transforms.errors import AttributeInvalid, AttributeMissing, ContractError, DecodeError, ItemError
+from transforms.predictors.arrays import numpy_dtype
 from transforms.predictors.base import TensorSpec
 from transforms.predictors.feed import Constant, Feed, parse_value
 from transforms.records import FileBytes, FileRef
@@ -119,6 +120,11 @@ TAKEN: dict[str, tuple[Any, str, tuple[int | None, ...] | None, Any]] = {
     "a float": ("0.1", "float32", (None,), np.float32(0.1)),
     "no number": ("NaN", "float32", (None,), np.nan),
     "infinity": ("-Infinity", "float32", (None,), -np.inf),
+    "a float of half the bits": ("0.5", "bfloat16", (None,), 0.5),
+    "floats of half the bits": ([0.5, 2], "bfloat16", (None, 2), [0.5, 2]),
+    "infinity of half the bits": ("Infinity", "bfloat16", (None,), np.inf),
+    "a whole number beyond any, for a float": (1 << 80, "float32", (None,), 2.0**80),
+    "the largest float": ("65504", "float16", (None,), 65504),
     "truth": ("true", "bool", (None,), True),
     "a vector": ("[1, 2]", "float32", (None, 2), [1.0, 2.0]),
     "a vector of any length": ([1, 2, 3], "int32", (None, None), [1, 2, 3]),
@@ -136,7 +142,7 @@ def test_a_value_becomes_a_tensor_of_the_signatures_type(kind: str) -> None:
 
     found = parse_value(given, TensorSpec("x", dtype, shape))
 
-    assert found.dtype == (object if dtype == "string" else dtype)
+    assert found.dtype == numpy_dtype(dtype)
     np.testing.assert_array_equal(found, np.array(expected, found.dtype))
 
 
@@ -157,6 +163,11 @@ REFUSED: dict[str, tuple[Any, str, tuple[int | None, ...] | None]] = {
     "too large": (300, "uint8", (None,)),
     "below 0": ("-1", "uint8", (None,)),
     "larger than any": (1 << 80, "int64", (None,)),
+    "a float that is too large": ("1e39", "float32", (None,)),
+    "a float that is too large for half the bits": ([0.5, 1e39], "bfloat16", (None, 2)),
+    "a float that is too large for any": ("1e400", "float64", (None,)),
+    "a whole number that is too large for a float": (1000000, "float16", (None,)),
+    "one that is too large beside infinity": ("[Infinity, -1e39]", "float32", (None, 2)),
     "too few": ([1], "float32", (None, 2)),
     "uneven rows": ([[1], [2, 3]], "float32", (None, 2, None)),
     "a vector for a number": ([1], "float32", (None,)),
@@ -165,13 +176,26 @@ REFUSED: dict[str, tuple[Any, str, tuple[int | None, ...] | None]] = {
     "a number for text": (7, "string", (None,)),
     "broken JSON": ("[1, ", "float32", (None, 2)),
     "JSON that is nested too deep to be read": ("[" * 100_000, "float32", (None, 2)),
+    "a list that is nested too deep": ("[" * 100_000 + "]" * 100_000, "float32", (None, 2)),
     "lists that are nested too deep to be shown": (nested(100_000), "float32", (None, 2)),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.filterwarnings("error")
 def test_a_value_of_another_type_is_refused(kind: str) -> None:
     given, dtype, shape = REFUSED[kind]
 
     with pytest.raises(ValueError, match=f"must be {dtype} of the shape"):
         parse_value(given, TensorSpec("x", dtype, shape))
+
+
+@pytest.mark.parametrize("text", ["7" * 1_000_000, "[" * 1_000_000])
+def test_a_long_text_is_not_told_in_full(text: str) -> None:
+    feed = Feed(NAMES, "names", attributes=(NUMBER,))
+
+    (wrong,) = feed.prepare([item(number=text)])
+
+    assert isinstance(wrong, AttributeInvalid)
+    assert len(str(wrong)) < 300
+    assert str(wrong).endswith("...")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -105,3 +107,15 @@ def test_an_interruption_is_not_an_items_fault() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         isolate(predict, BATCH, as_failure=lambda error: error)
+
+
+def test_what_predicted_is_freed_with_its_last_user() -> None:
+    predict = Doubler(5, 6)
+    found = isolate(predict, BATCH, as_failure=lambda error: error)
+    reference = weakref.ref(predict)
+    gc.disable()  # nothing else may free it
+    try:
+        del predict, found
+        assert reference() is None
+    finally:
+        gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from tests.emulators import fake_gcs_server, storage_client_of
+from tests.transforms.versioned_models import wait_until
 from transforms import storage
 from transforms.errors import ModelError, StorageUnavailable
 from transforms.predictors import local_copy as module
-from transforms.predictors.local_copy import CACHE_VARIABLE, KEPT_COPIES, cache_folder, local_copy
+from transforms.predictors.local_copy import CACHE_VARIABLE, KEPT_COPIES, _locked, cache_folder, local_copy
+from transforms.records import FileRef
 
 MODEL = "gs://models/digits/3"
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "assets/words.txt": b""}
@@ -113,6 +116,57 @@ def test_the_copies_used_last_are_kept(bucket: Any) -> None:
     assert copies() == sorted(path.name for path in made[2:])
 
 
+def test_copies_that_were_used_lately_are_kept(bucket: Any) -> None:
+    for number in range(KEPT_COPIES + 2):  # they may as well be different models, all in use
+        upload(bucket, FILES, folder=f"digits/{number}")
+        local_copy(f"gs://models/digits/{number}")
+    assert len(copies()) == KEPT_COPIES + 2
+
+
+def test_what_is_left_of_other_copies_is_deleted(bucket: Any) -> None:
+    gone, held = (cache_folder() / f"{digit * 16}-{digit * 16}" for digit in "ab")
+    for copy in (gone, held):
+        copy.with_suffix(".lock").touch()
+        (copy.with_suffix(".unfinished") / "variables").mkdir(parents=True)
+    of_beam = cache_folder() / "beam-predict-0123.lock"
+    of_beam.touch()
+    with _locked(held):  # a process is copying it
+        local_copy(MODEL)
+    left = {path.name for path in cache_folder().iterdir()} - set(copies())
+    own = {f"{name}.lock" for name in copies() if not name.endswith(".unfinished")}
+    assert left - own == {f"{held.name}.lock", of_beam.name}
+    assert held.with_suffix(".unfinished").exists()
+    assert not gone.with_suffix(".unfinished").exists()
+
+
+def test_a_deleted_lock_locks_nobody_out_and_lets_nobody_in(tmp_path: Path) -> None:
+    copy, lock = tmp_path / "copy", tmp_path / "copy.lock"
+    entered = threading.Event()
+
+    def enter() -> None:
+        with _locked(copy):
+            entered.set()
+
+    with _locked(copy):
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        wait_until(lambda: _waits_for(lock))
+        lock.unlink()
+        other = _locked(copy)
+        other.__enter__()  # of the file's successor
+    wait_until(lambda: _waits_for(lock))
+    assert not entered.is_set()
+    other.__exit__(None, None, None)
+    waiting.join()
+    assert entered.is_set()
+
+
+def _waits_for(lock: Path) -> bool:
+    """Tell whether somebody waits for the lock of a file; the kernel marks them with an arrow."""
+    number = f":{lock.stat().st_ino} "
+    return any("->" in line and number in line for line in Path("/proc/locks").read_text().splitlines())
+
+
 def test_copies_of_other_models_stay(bucket: Any) -> None:
     upload(bucket, FILES, folder="letters/1")
     other = local_copy("gs://models/letters/1")
@@ -166,8 +220,16 @@ def test_a_full_disk_may_pass(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(caught.value.__cause__, StorageUnavailable)
 
 
-def test_no_name_leads_out_of_the_copy(bucket: Any, tmp_path: Path) -> None:
-    upload(bucket, {"../../../evil": b""})
+@pytest.mark.parametrize("name", ["../../../evil", "//tmp/evil", "3//evil", "3/./evil", "/../evil"])
+def test_no_name_leads_out_of_the_copy(bucket: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def listed(_: str) -> Iterator[FileRef]:  # the server itself cleans some of these names
+        yield FileRef(f"gs://models/digits/{name}", 1, 0)
+
+    def written(*_: object) -> None:
+        raise AssertionError("something was copied")
+
+    monkeypatch.setattr(storage, "glob", listed)
+    monkeypatch.setattr(module, "_copy_file", written)
     with pytest.raises(ModelError, match="would lead out"):
         local_copy("gs://models/digits")
 

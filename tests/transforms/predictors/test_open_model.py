@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import io
+import os
 import pickle
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,6 +144,38 @@ def _label(outcome: Outcome) -> int:
     return int(outcome["label"])
 
 
+def test_a_model_that_prepares_its_images_itself_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = open_model(DIGITS, "from_images")
+    tf = import_tensorflow()
+    load, loaded = tf.saved_model.load, []
+
+    def noted(folder: str) -> Any:
+        loaded.append(load(folder))
+        return loaded[-1]
+
+    monkeypatch.setattr(tf.saved_model, "load", noted)
+    predictor.load()
+    assert len(loaded) == 1
+    reference = weakref.ref(loaded.pop())
+    predictor.load()
+    assert len(loaded) == 1
+    gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.parametrize("signature", ["from_bytes", "from_images"])
+def test_a_loaded_copy_leaves_the_original_as_it_was(signature: str) -> None:
+    predictor = open_model(DIGITS, signature)
+    before = pickle.dumps(predictor)
+    loaded = copy.copy(predictor)
+    loaded.load()
+    assert pickle.dumps(predictor) == before
+    again: LocalPredictor = pickle.loads(pickle.dumps(loaded))  # noqa: S301
+    again.load()
+    item = FileBytes(FileRef("a"), IMAGES[0].read_bytes())
+    assert _label(again.predict([item])[0]) == _label(loaded.predict([item])[0])
+
+
 def test_the_same_content_is_the_same_version_wherever_it_lies(models: Path, tmp_path: Path) -> None:
     for name in ("digits.keras", "float32.tflite"):
         shutil.copy(models / name, tmp_path / name)
@@ -220,6 +256,15 @@ def test_what_is_no_model_is_refused_and_says_what_is(kind: str, tmp_path: Path)
 
     with pytest.raises(ModelError, match=words):
         open_model(str(tmp_path / name))
+
+
+def test_a_folder_that_may_not_be_listed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: str) -> Any:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", denied)  # the tests' user may be root, who may do all
+    with pytest.raises(ModelError, match=f"--model {tmp_path} cannot be listed: Permission denied; let the"):
+        open_model(str(tmp_path))
 
 
 def test_a_model_elsewhere_is_read_through_storage(

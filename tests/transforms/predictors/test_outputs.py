@@ -62,6 +62,10 @@ def test_a_batch_of_one_is_taken_for_its_item() -> None:
         (0.5, "int64", (), "float64"),
         (300, "uint8", (), "does not fit into uint8"),
         (-1, "uint64", (), "does not fit into uint64"),
+        (1e300, "float32", (), "does not fit into float32"),
+        ([float("inf"), -1e300], "float32", (2,), "does not fit into float32"),
+        (1e39, "bfloat16", (), "does not fit into float32"),
+        (1_000_000, "float16", (), "does not fit into float16"),
         ("0.5", "float32", (), "cannot take '0.5'"),
         (1 + 2j, "float32", (), "complex128"),
         (None, "float32", (), "cannot take None"),
@@ -72,6 +76,7 @@ def test_a_batch_of_one_is_taken_for_its_item() -> None:
         ([[1, 2], [3]], "int64", (None, None), "cannot take [[1, 2], [3]]"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_does_not_fit_is_refused(
     value: Any, dtype: str, shape: tuple[int | None, ...], problem: str
 ) -> None:
@@ -80,7 +85,9 @@ def test_what_does_not_fit_is_refused(
     assert problem in str(raised.value)
 
 
-@pytest.mark.parametrize("values", [{}, {"x": 1.0, "y": 1.0}, {"y": 1.0}, [1.0], 1.0, None])
+@pytest.mark.parametrize(
+    "values", [{}, {"x": 1.0, "y": 1.0}, {"x": 1.0, 2: 1.0, None: 1.0}, {"y": 1.0}, [1.0], 1.0, None]
+)
 def test_the_outputs_must_be_those_of_the_signature(values: Any) -> None:
     with pytest.raises(ValueError, match=r"\['x'\]"):
         as_outputs(values, (TensorSpec("x", "float32", (None,)),))

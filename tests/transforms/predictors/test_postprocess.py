@@ -124,6 +124,13 @@ def test_the_functions_own_message_is_told_as_it_is(digits: Predictor) -> None:
     }
 
 
+class Unreadable:
+    """Raises what nobody expects."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("nobody may look at this")
+
+
 @pytest.mark.parametrize(
     ("returned", "problem"),
     [
@@ -132,6 +139,9 @@ def test_the_functions_own_message_is_told_as_it_is(digits: Predictor) -> None:
         (lambda outputs: {**outputs, "margin": "wide"}, "the output margin: float32 [?] cannot take 'wide'"),
         (lambda outputs: {**outputs, "margin": [1.0, 2.0]}, "shape [2]"),
         (lambda outputs: {**outputs, "margin": 1.0, "scores": outputs["scores"][:9]}, "shape [9]"),
+        (lambda outputs: {**outputs, "margin": 1e300}, "does not fit into float32"),
+        (lambda outputs: {**outputs, "margin": 1.0, 7: 1}, "there are the outputs [7, 'label'"),
+        (lambda outputs: {**outputs, "margin": Unreadable()}, "nobody may look at this"),
         (lambda outputs: None, "None is no mapping"),
         (list, "is no mapping"),
     ],

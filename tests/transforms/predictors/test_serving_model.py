@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import importlib
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Mapping
@@ -17,6 +21,7 @@ from apache_beam.internal import pickler
 
 from tests.emulators import fake_gcs_server, storage_client_of
 from tests.transforms.versioned_models import (
+    ASSET,
     STEP,
     WEIGHTS,
     items,
@@ -26,17 +31,21 @@ from tests.transforms.versioned_models import (
     wait_until,
 )
 from transforms.errors import ModelError, StorageUnavailable
+from transforms.predictors.base import Predictor
+from transforms.predictors.choose_feed import Wishes
 from transforms.predictors.local import LocalPredictor
 from transforms.predictors.local_copy import CACHE_VARIABLE
 from transforms.predictors.open_model import open_model
 from transforms.predictors.polling import open_newest
 from transforms.predictors.serving_model import Loaded, Refused, ServingModel, Swapped
 from transforms.predictors.swapping_model import SwappingModel, serve
+from transforms.predictors.tensorflow_runtime import import_tensorflow
 from transforms.predictors.versions import VersionedModel
 from transforms.records import FileBytes, FileRef
 
 NEVER = 3_600.0
-DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "model"
+ROOT = Path(__file__).parents[3]
+DIGITS = ROOT / "examples" / "digits" / "model"
 
 
 @pytest.fixture
@@ -268,23 +277,122 @@ class TestBrokenVersions:
         assert number(model) == 1
 
 
+class TestInterface:
+    """What two versions must have in common, of models that are made twice in one process."""
+
+    def keras(self, models: Path, number: int, units: int = 2) -> None:
+        import_tensorflow()
+        keras = importlib.import_module("keras")
+        image = keras.Input((4,))
+        folder = models / str(number)
+        folder.mkdir(parents=True)
+        layers = keras.layers
+        keras.Model(image, layers.Dense(units)(layers.Dense(3)(image))).save(folder / "model.keras")
+
+    def saved_model(self, models: Path, number: int, item: str, other: str = "number") -> None:
+        tf = import_tensorflow()
+
+        def add(**inputs: Any) -> Any:
+            return {"sum": tf.strings.length(inputs[item]) + inputs[other]}
+
+        specs = {
+            item: tf.TensorSpec((None,), tf.string, item),
+            other: tf.TensorSpec((None,), tf.int32, other),
+        }
+        signature = tf.function(add).get_concrete_function(**specs)
+        tf.saved_model.save(tf.Module(), str(models / str(number)), signatures={"serving_default": signature})
+
+    def opened(self, models: Path) -> VersionedModel:
+        return VersionedModel(str(models), partial(open_model, wishes=Wishes(kind="arrays")))
+
+    def test_the_same_keras_model_made_again(self, tmp_path: Path) -> None:
+        self.keras(tmp_path, 1)
+        model = served(self.opened(tmp_path))
+        self.keras(tmp_path, 2)
+        assert [model.look(), model.look()] == [False, True]
+
+    def test_a_keras_model_with_other_outputs(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        self.keras(tmp_path, 1)
+        model = served(self.opened(tmp_path))
+        self.keras(tmp_path, 2, units=5)
+        assert [model.look(), model.look()] == [False, False]
+        assert "float32 [?, 4]) -> (dense: float32 [?, 5]); the pipeline was started with" in caplog.text
+
+    def test_the_input_of_the_item_may_have_another_name(self, tmp_path: Path) -> None:
+        wishes = Wishes(kind="bytes")
+        self.saved_model(tmp_path, 1, "keras_tensor")
+        model = served(VersionedModel(str(tmp_path), partial(open_model, wishes=wishes)))
+        self.saved_model(tmp_path, 2, "keras_tensor_7")
+        assert [model.look(), model.look()] == [False, True]
+
+    def test_another_input_may_not(self, tmp_path: Path) -> None:
+        self.saved_model(tmp_path, 1, "content")
+        model = served(VersionedModel(str(tmp_path), open_model))
+        self.saved_model(tmp_path, 2, "content", other="count")
+        assert [model.look(), model.look()] == [False, False]
+
+    def test_another_kind_of_input_is_refused(self, models: Path, caplog: pytest.LogCaptureFixture) -> None:
+        def opened(path: str) -> LocalPredictor:
+            return open_model(path, wishes=Wishes(kind="names" if path.endswith("2") else "bytes"))
+
+        model = served(VersionedModel(str(models), opened))
+        publish(models, 2)
+        assert [model.look(), model.look()] == [False, False]
+        assert "its input_kind is names; the pipeline was started with bytes" in caplog.text
+
+
 class TestLoading:
-    def test_a_newer_one_than_at_launch_is_taken_at_once(self, models: Path) -> None:
+    def started(self, predictor: Predictor) -> SwappingModel:
+        model = serve(pickler.loads(pickler.dumps(predictor)), 4)
+        assert isinstance(model, SwappingModel)
+        model.load()
+        return model
+
+    def test_a_newer_one_than_at_launch_is_taken_at_the_next_look(self, models: Path) -> None:
         predictor = open_newest(versioned(models), poll_seconds=NEVER)
         publish(models, 2)
-        model = serve(pickler.loads(pickler.dumps(predictor)), 4)
-        model.load()
+        model = self.started(predictor)
+        assert number(model) == 1
+        assert model.look()
         assert number(model) == 2
 
-    def test_the_newest_that_works_is_taken(self, models: Path) -> None:
+    def test_one_that_is_copied_while_a_worker_starts_is_waited_for(self, models: Path) -> None:
         predictor = open_newest(versioned(models), poll_seconds=NEVER)
-        TestBrokenVersions().broken(models, 3)
-        (publish(models, 4) / WEIGHTS).unlink()
-        publish(models, 2)
-        model = serve(predictor, 4)
-        model.load()
-        assert number(model) == 2
+        asset = publish(models, 2) / ASSET
+        asset.write_text("on")
+        model = self.started(predictor)
+        asset.write_text("one\n")
+        assert [model.look(), model.look()] == [False, True]
+
+    def test_where_that_of_the_launch_is_gone_the_next_newer_that_works_is_taken(self, models: Path) -> None:
+        predictor = open_newest(versioned(models), poll_seconds=NEVER)
+        shutil.rmtree(models / "1")
+        TestBrokenVersions().broken(models, 2)
+        (publish(models, 3) / WEIGHTS).unlink()
+        publish(models, 5)
+        publish(models, 4)
+        model = self.started(predictor)
+        assert number(model) == 4
         assert [type(event) for event in model.events()] == [Refused, Loaded]
+        assert model.look()
+        assert number(model) == 5
+
+    def test_one_that_has_changed_since_the_launch_is_not_taken(
+        self, models: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        publish(models, 2)
+        predictor = open_newest(versioned(models), poll_seconds=NEVER)
+        shutil.rmtree(models / "2")
+        publish(models, 7, "2")
+        assert number(self.started(predictor)) == 1
+        assert "version 2 is broken, and not used" in caplog.text
+        assert "has changed since the start" in caplog.text
+
+    def test_what_the_pipeline_holds_stays_unloaded(self, models: Path) -> None:
+        predictor = open_newest(versioned(models), poll_seconds=NEVER)
+        serve(predictor, 4).load()
+        copy.copy(predictor).load()
+        assert len(pickler.dumps(predictor)) < 10_000
 
     def test_without_any_it_tells_why(self, models: Path) -> None:
         predictor = open_newest(versioned(models), poll_seconds=NEVER)
@@ -303,6 +411,33 @@ class TestLoading:
         assert model.current().model_version == open_model(str(saved(1))).model_version
         assert model.watch() is None
         assert [type(event) for event in model.events()] == [Loaded]
+
+
+LOOKING_AT_THE_END = """
+import atexit, sys, threading
+from pathlib import Path
+from tests.transforms.versioned_models import versioned
+from transforms.predictors.polling import open_newest
+from transforms.predictors.swapping_model import serve
+from transforms.predictors.tensorflow_runtime import import_tensorflow
+
+tf = import_tensorflow()
+began, ends = threading.Event(), threading.Event()
+
+def look():
+    began.set()
+    ends.wait()
+    for _ in range(2_000):  # much work that lets go of the interpreter
+        tf.linalg.matmul(tf.ones((200, 200)), tf.ones((200, 200))).numpy()
+    print("looked")
+
+model = serve(open_newest(versioned(Path(sys.argv[1])), poll_seconds=0.01), 4)
+model.load()
+model.look = look
+watch = model.watch()
+began.wait()
+atexit.register(ends.set)
+"""
 
 
 def threads() -> int:
@@ -354,6 +489,37 @@ class TestWatching:
         wait_until(lambda: threads() == 0)
         watches.append(model.watch())
         assert threads() == 1
+
+    def test_one_thread_looks_at_a_time(self, models: Path) -> None:
+        began, go_on = threading.Event(), threading.Event()
+
+        def opened(path: str) -> LocalPredictor:
+            if path.endswith("2") and not began.is_set():
+                began.set()
+                go_on.wait()
+            return open_model(path)
+
+        model = served(VersionedModel(str(models), opened))
+        publish(models, 2)
+        model.look()
+        looking = threading.Thread(target=model.look, daemon=True)
+        looking.start()
+        began.wait()
+        assert not model.look()
+        go_on.set()
+        looking.join()
+        assert [type(event) for event in model.events()] == [Loaded, Swapped]
+
+    def test_the_process_ends_when_a_look_has(self, models: Path) -> None:
+        publish(models, 2)
+        done = subprocess.run(
+            [sys.executable, "-c", LOOKING_AT_THE_END, str(models)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "looked\n"), done.stderr
 
     def test_the_thread_keeps_no_model(self, models: Path) -> None:
         model = served(models, 0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +82,26 @@ class TestChoice:
         publish(model, 2)  # a folder of numbers in a model is no version of it
         predictor = open_newest(versioned(model))
         assert (predictor.model, predictor.model_version) == (str(model), fingerprint(str(model)))
+
+    @pytest.mark.parametrize("name", ["a.tflite", "a.keras", "a.h5"])
+    def test_a_folder_with_a_model_file_has_no_versions(self, models: Path, name: str) -> None:
+        (models / "2024").mkdir()
+        (models / name).write_bytes(b"content")
+        assert chosen(models) is None
+
+    def test_a_folder_that_may_not_be_listed_says_so(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def denied(path: str) -> Any:
+            raise PermissionError(13, "Permission denied", path)
+
+        monkeypatch.setattr(os, "scandir", denied)  # the tests' user may be root, who may do all
+        with pytest.raises(ModelError, match=f"--model {models}: {models}.* may not be read"):
+            choose_version(str(models))
+        with pytest.raises(
+            ModelError, match=f"--model {models} cannot be listed: Permission denied; let the"
+        ):
+            find_versions(str(models))
 
     def test_a_pinned_version_is_used_whatever_is_newer(self, models: Path) -> None:
         publish(models, 1)
@@ -250,6 +272,30 @@ class TestIndex:
         for size in range(len(index)):
             with pytest.raises(ValueError, match="it "):
                 shard_sizes(index[:size])
+
+    def test_a_number_of_files_that_no_model_has_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="so many files"):
+            shard_sizes(index_of({b"": b"\x08\x80\x89\x7a"}))  # 2,000,000
+        with pytest.raises(ValueError, match="so many files"):
+            shard_sizes(index_of({b"": b"\x08\x02", b"x": b"\x18\x02"}))  # the third of two
+
+    def test_many_files_cost_only_what_is_in_them(self) -> None:
+        index = index_of({b"": b"\x08\xa0\x8d\x06", b"x": b"\x18\x03\x28\x07"})
+        assert shard_sizes(index) == {"data-00003-of-100000": 7}
+
+
+def index_of(entries: dict[bytes, bytes]) -> bytes:
+    """Write a table of few short entries, each with its whole key."""
+
+    def block(pairs: dict[bytes, bytes]) -> bytes:
+        written = b"".join(bytes([0, len(key), len(value)]) + key + value for key, value in pairs.items())
+        return written + bytes(4) + b"\1\0\0\0"
+
+    data = block(entries)
+    start = len(data) + 5  # its kind and its checksum
+    blocks = block({b"last": bytes([0, len(data)])})
+    footer = bytes([0, 0, start, len(blocks)]).ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+    return data + bytes(5) + blocks + bytes(5) + footer
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.transforms.versioned_models import publish
 from transforms.errors import ItemError, PredictionError
+from transforms.predictors import recorded_requests as recorded_requests_module
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.functions import Tensors
 from transforms.predictors.open_model import open_model
@@ -40,6 +41,16 @@ def request(signature: str = "", **inputs: Any) -> bytes:
     }
     entries = [field(2, field(1, name.encode()) + field(2, tensor)) for name, tensor in tensors.items()]
     return field(6, field(1, field(1, field(3, signature.encode())) + b"".join(entries)))
+
+
+def tensor(shape: tuple[int, ...], value: bytes) -> Any:
+    """Make a tensor of floats, of which the first value is written down and stands for all."""
+    proto = import_tensorflow().make_tensor_proto([1.0])
+    proto.ClearField("tensor_shape")
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    proto.float_val[:] = np.frombuffer(value, np.float32).tolist()
+    return proto
 
 
 def record(model: Path, *requests: bytes) -> Path:
@@ -119,6 +130,24 @@ class TestReading:
             read(tmp_path)
 
     @pytest.mark.parametrize(
+        ("shape", "value"), [((1 << 40, 2), b"\0\0\0\0"), ((1 << 27, 2), b"\0\0\0\0"), ((-1, 2), b"")]
+    )
+    def test_a_tensor_larger_than_any_is_told(
+        self, tmp_path: Path, shape: tuple[int, int], value: bytes
+    ) -> None:
+        record(tmp_path, request(x=tensor(shape, value)))
+        with pytest.raises(ValueError, match=f"has a tensor of the shape .{shape[0]}, 2"):
+            read(tmp_path)
+
+    def test_requests_that_are_large_together_are_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recorded_requests_module, "MAX_BYTES", 1_000)
+        record(tmp_path, *[request(x=tensor((100, 2), b"\0\0\0\0"))] * 2)
+        with pytest.raises(ValueError, match="take more than 1,000 bytes"):
+            read(tmp_path)
+
+    @pytest.mark.parametrize(
         "inputs",
         [
             {},
@@ -191,6 +220,16 @@ class TestWarmUp:
         assert len(self.warmed_up(model)[0]) == 4
         (message,) = (entry.message for entry in caplog.records if entry.levelno == logging.WARNING)
         assert message.startswith(f"--model {model} is warmed up with made-up items: the record at byte 0")
+
+    @pytest.mark.parametrize("error", [OverflowError, TypeError, MemoryError])
+    def test_made_up_items_are_used_whatever_is_wrong_with_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def fail(*_: object) -> Any:
+            raise error("no request")
+
+        monkeypatch.setattr("transforms.predictors.warm_up.recorded_requests", fail)
+        assert len(self.warmed_up(publish(tmp_path, 1))[0]) == 4
 
     def test_what_the_model_refuses_costs_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

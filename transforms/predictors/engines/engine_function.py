@@ -27,6 +27,7 @@ from transforms.predictors.engines.made_up import inputs_are_made_up
 from transforms.predictors.engines.report import EngineReport
 from transforms.predictors.engines.trial import reason, try_engines
 from transforms.predictors.functions import Tensors
+from transforms.predictors.queues import take_all
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class EngineFunction:
 
     def new_reports(self) -> list[EngineReport]:
         """Return what was found out since this was last called."""
-        return [self._new_reports.popleft() for _ in range(len(self._new_reports))]
+        return take_all(self._new_reports)
 
     def _convert(self, engine: Engine, reference: TensorFlowFunction) -> None:
         try:
