@@ -19,7 +19,7 @@ compile() { # LOCK ARGUMENT...
   shift
   # --no-emit-index-url: where the packages come from is the business of whoever installs them.
   uv pip compile setup.py --universal --python-version 3.10 --generate-hashes --no-emit-index-url --quiet \
-    --output-file "$lock" "$@"
+    --constraint requirements-constraints.in --output-file "$lock" "$@"
 }
 
 compile requirements.lock "$@"
