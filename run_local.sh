@@ -4,9 +4,22 @@
 #   ./run_local.sh             the main job, on the bundled digits; results in out/digits
 #   ./run_local.sh FLAG...     the job that the flags say; paths are relative to the current folder
 #   ./run_local.sh --help      the flags
+#   ./run_local.sh --demo streaming [--seconds N]
+#                              a streaming job, live: a bucket and Pub/Sub, both emulated on this machine
 set -euo pipefail
 # shellcheck source=scripts/set_up.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/scripts/set_up.sh"
+
+if [ "${1:-}" = --demo ]; then
+  if [ "${2:-}" != streaming ]; then
+    say "--demo takes: streaming" "usage: ./run_local.sh --demo streaming [--seconds N]"
+    exit 2
+  fi
+  shift 2
+  set_up requirements-test.lock requirements.lock # which has the emulator of Cloud Storage
+  cd "$ROOT"
+  exec "$VENV/bin/python" -m emulators.demo "$@"
+fi
 
 set_up requirements.lock
 

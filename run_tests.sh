@@ -28,6 +28,8 @@ lint() {
 case "${1:-}" in -h | --help) usage && exit ;; esac
 
 set_up requirements-test.lock requirements.lock
+# Without a Python that is new enough for it, the tests that need it say so.
+set_up_bqemulator || [ $? -eq "$EXIT_NO_PYTHON" ]
 cd "$ROOT"
 PATH=$VENV/bin:$PATH
 if [ $# -eq 0 ]; then lint; fi

@@ -14,6 +14,7 @@ setup(
     package_data={name: ["py.typed"] for name in ("options", "pipeline", "transforms")},
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
+        "google-cloud-bigquery>=3.20",
         "google-cloud-pubsub>=2.20",
         "google-cloud-storage>=3",
         "google-crc32c>=1.6",

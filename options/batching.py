@@ -10,6 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from options.flags import Flag, FlagGroup, Text, Whole, add_flags
 from transforms.batch_files import DEFAULT_BATCH_SIZE
 
+DEFAULT_BATCH_WAIT_MSEC = 200
+
 
 class Pattern(Text):
     """A regular expression; kept as text, since options are."""
@@ -41,6 +43,12 @@ class BatchingOptions(FlagGroup, PipelineOptions):
             "Where smaller than --max_batch_size, Beam measures which size between the two is worth "
             "its time. Not given: all batches have --max_batch_size, but for the last.",
             Whole(),
+        ),
+        Flag(
+            "max_batch_wait",
+            "In streaming: the milliseconds that a name waits at most for its batch to fill.",
+            Whole(minimum=0),
+            DEFAULT_BATCH_WAIT_MSEC,
         ),
         Flag(
             "group_by",

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, WorkerOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 from apache_beam.runners.runner import create_runner
 
+from options.batching import BatchingOptions
+from options.destinations import Files, Table
 from options.model import ModelOptions
 from options.sink import SinkOptions
 from options.source import SourceOptions
 from transforms import storage
+from transforms.sinks.to_bigquery import FILE_LOADS, STREAMING_INSERTS
+from transforms.sources.from_inputs import LIST_MARK
 
 REMOTE_RUNNER = "dataflowrunner"
 
@@ -22,19 +32,53 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
         create_runner(runner)
     except (ValueError, ImportError) as error:
         yield f"--runner {runner}: {str(error).partition('. ')[2] or error}"
-    if runner.rpartition(".")[2].lower() == REMOTE_RUNNER:
+    remote = runner.rpartition(".")[2].lower() == REMOTE_RUNNER
+    if remote:
         yield from _local_places(options)
         yield from _nothing_to_install(options)
+    if options.view_as(SourceOptions).is_streaming:
+        yield from _not_for_streams(options)
+    elif options.view_as(StandardOptions).streaming:
+        yield "--streaming: --input ends; give --watch or --input_subscription, or leave out --streaming"
+    yield from _nowhere_to_stage(options)
+
+
+def _not_for_streams(options: PipelineOptions) -> Iterator[str]:
+    """Tell of what needs an end."""
+    if options.view_as(BatchingOptions).group_by:
+        yield "--group_by needs all files of a group, and in streaming there are always more; leave it out"
+    if options.view_as(SinkOptions).overwrite:
+        yield "--overwrite: a job that goes on for ever only adds to its output; leave it out"
+
+
+def _nowhere_to_stage(options: PipelineOptions) -> Iterator[str]:
+    """Tell of what BigQuery would load from, when nothing says where that is."""
+    sink = options.view_as(SinkOptions)
+    tables = [output for output in (*sink.outputs, *sink.dead_letter_outputs) if isinstance(output, Table)]
+    place = options.view_as(GoogleCloudOptions).temp_location
+    if tables and bigquery_method(options) == FILE_LOADS and not str(place or "").startswith("gs://"):
+        yield (
+            f"--output {tables[0]}: FILE_LOADS writes files first; pass --temp_location gs://BUCKET/FOLDER, "
+            "or --bigquery_method STREAMING_INSERTS"
+        )
+
+
+def bigquery_method(options: PipelineOptions) -> str:
+    """Return how rows get into tables."""
+    streaming = options.view_as(SourceOptions).is_streaming
+    return options.view_as(SinkOptions).bigquery_method or (STREAMING_INSERTS if streaming else FILE_LOADS)
 
 
 def _local_places(options: PipelineOptions) -> Iterator[str]:
     """Tell of what the workers of another machine would not find, or would write to their own disks."""
     sink = options.view_as(SinkOptions)
-    places = [("--input", place) for place in options.view_as(SourceOptions).input or ()]
-    places += [("--model", options.view_as(ModelOptions).model), ("--output", sink.output)]
-    places += [("--dead_letters", sink.dead_letters)]
+    places = [("--input", name) for name in options.view_as(SourceOptions).input or ()]
+    places += [("--model", options.view_as(ModelOptions).model)]
+    places += [("--output", output.place) for output in sink.outputs if isinstance(output, Files)]
+    own = sink.dead_letter_outputs if sink.dead_letters else ()
+    places += [("--dead_letters", output.place) for output in own if isinstance(output, Files)]
     for flag, place in places:
-        if isinstance(place, str) and storage.is_local(place.removeprefix("@")):
+        if isinstance(place, str) and storage.is_local(place.removeprefix(LIST_MARK)):
             yield f"{flag} {place} is on this machine, and Dataflow's workers are not: copy it to gs://"
 
 

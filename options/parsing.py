@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from options.batching import BatchingOptions
 from options.checks import check_together
@@ -35,6 +35,8 @@ examples:
   %(prog)s --input 'examples/digits/images/*.png' --model examples/digits/model --output out/digits
   %(prog)s --input @photos.csv --model gs://bucket/model --signature from_bytes --output gs://bucket/out \\
       --output_format parquet
+  %(prog)s --input_subscription projects/me/subscriptions/photos --model gs://bucket/model \\
+      --output bigquery:me.photos.predictions
 
 Apache Beam's own flags (--runner, --direct_num_workers, ...) are passed on to it.
 
@@ -63,6 +65,8 @@ def parse(arguments: Sequence[str], prog: str = "beam-predict") -> PipelineOptio
         problems += check_together(options)
     if problems:
         raise UsageError(problems)
+    if options.view_as(SourceOptions).is_streaming:
+        options.view_as(StandardOptions).streaming = True
     return options
 
 

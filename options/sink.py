@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options.flags import Choice, Flag, FlagGroup, Share, Text, add_flags
+from options.destinations import Destination, Files, Place, Table, beside, parse_destination
+from options.flags import Choice, Flag, FlagGroup, Invalid, Share, Whole, add_flags
 from transforms.sinks.formats import FORMATS
+from transforms.sinks.to_bigquery import METHODS
+
+DEFAULT_WINDOW_SECONDS = 60
+DEFAULT_LOAD_SECONDS = 300
 
 
 class SinkOptions(FlagGroup, PipelineOptions):
-    """The output, and when a run counts as failed."""
+    """The outputs, and when a run counts as failed."""
 
     TITLE = "What comes out"
     FLAGS = (
         Flag(
             "output",
             "A folder, local or gs://, for predictions-*, dead_letters-* and summary.json; when it ends in "
-            "-, _ or a dot, what the names of these files begin with.",
-            Text("FOLDER_OR_PREFIX"),
+            "-, _ or a dot, what the names of these files begin with. Or bigquery:PROJECT.DATASET.TABLE, a "
+            "table that is created if it is not there. Or pubsub:projects/PROJECT/topics/TOPIC, a message "
+            "for each prediction.",
+            Place("FOLDER_OR_PREFIX|bigquery:TABLE|pubsub:TOPIC"),
+            repeated=True,
         ),
         Flag("output_format", "The format of predictions and dead letters.", Choice(tuple(FORMATS)), "jsonl"),
         Flag(
             "dead_letters",
-            "Another folder or prefix for the dead letters. Not given: beside the predictions.",
-            Text("FOLDER_OR_PREFIX"),
+            "Where the dead letters go, in place of: beside the predictions' files, and into the table "
+            "TABLE_dead_letters. A topic of predictions has no default.",
+            Place("FOLDER_OR_PREFIX|bigquery:TABLE|pubsub:TOPIC"),
+            repeated=True,
         ),
         Flag(
             "overwrite",
-            "Delete what an earlier run has left in --output, instead of refusing to mix with it.",
+            "Delete what an earlier run has left in --output, instead of refusing to mix with it. Tables and "
+            "topics are only added to.",
+        ),
+        Flag(
+            "window",
+            "In streaming: the records of how many seconds go to one file.",
+            Whole(),
+            DEFAULT_WINDOW_SECONDS,
+        ),
+        Flag(
+            "bigquery_method",
+            "How rows get into tables. Not given: FILE_LOADS in batch, which costs nothing and needs "
+            "--temp_location; STREAMING_INSERTS in streaming.",
+            Choice(METHODS),
+        ),
+        Flag(
+            "bigquery_load_interval",
+            "In streaming with FILE_LOADS: the seconds between two loads.",
+            Whole(),
+            DEFAULT_LOAD_SECONDS,
         ),
         Flag(
             "max_dead_letter_ratio",
@@ -45,27 +75,51 @@ class SinkOptions(FlagGroup, PipelineOptions):
 
     def validate(self) -> list[str]:
         """See `FlagGroup.validate`."""
-        missing = [] if self.output else ["--output is missing: give a folder for the predictions"]
-        return missing + super().validate()
+        problems = super().validate()
+        if not self.output:
+            problems.insert(0, "--output is missing: give a folder for the predictions")
+        if self.outputs and not self.dead_letters and not self.dead_letter_outputs:
+            problems.append("--dead_letters is missing: say where they go, since --output is a topic")
+        for flag, outputs in (("output", self.outputs), ("dead_letters", self.dead_letter_outputs)):
+            problems += [
+                f"--{flag} {output} is given twice"
+                for number, output in enumerate(outputs)
+                if output in outputs[:number]
+            ]
+        problems += [
+            f"--dead_letters {output}: that is the predictions' own; give another"
+            for output in self.dead_letter_outputs
+            if output in self.outputs and isinstance(output, Table)
+        ]
+        return problems
 
     @property
-    def predictions_prefix(self) -> str:
-        """How the names of the predictions' files begin, with the folder."""
-        return file_prefix(self.output, "predictions")
+    def outputs(self) -> Sequence[Destination]:
+        """Where the predictions go."""
+        return _destinations(self.output)
 
     @property
-    def dead_letters_prefix(self) -> str:
-        """How the names of the dead letters' files begin, with the folder."""
-        return file_prefix(self.dead_letters or self.output, "dead_letters")
+    def dead_letter_outputs(self) -> Sequence[Destination]:
+        """Where the dead letters go."""
+        if self.dead_letters:
+            return _destinations(self.dead_letters)
+        return [place for place in map(beside, self.outputs) if place is not None]
 
     @property
-    def summary_file(self) -> str:
-        """The name of the file that tells the end of the run."""
-        return file_prefix(self.output, "summary.json")
+    def files(self) -> dict[str, str]:
+        """How the names of the files begin that are written, with the folder, by the flag that says so."""
+        flag = "--dead_letters" if self.dead_letters else "--output"
+        named = [("--output", output, "predictions") for output in self.outputs]
+        named += [(flag, output, "dead_letters") for output in self.dead_letter_outputs]
+        return {place.prefix(name): flag for flag, place, name in named if isinstance(place, Files)}
+
+    @property
+    def summary_file(self) -> str | None:
+        """The name of the file that tells the end of the run; None where no files are written."""
+        files = (output for output in self.outputs if isinstance(output, Files))
+        return next((output.prefix("summary.json") for output in files), None)
 
 
-def file_prefix(output: str, name: str) -> str:
-    """Put a name into a folder, or behind a prefix of names."""
-    if output.endswith(("-", "_", ".")) and output not in (".", ".."):
-        return output + name
-    return f"{output.rstrip('/')}/{name}"
+def _destinations(typed: Sequence[str | Invalid] | None) -> list[Destination]:
+    """Read the values of a flag, but for those that it cannot take."""
+    return [parse_destination(text) for text in typed or () if not isinstance(text, Invalid)]

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options.flags import Bytes, Flag, FlagGroup, Text, Whole, add_flags
+from options.flags import Bytes, Choice, Flag, FlagGroup, Invalid, Text, Whole, add_flags
 from transforms.read_files import DEFAULT_MAX_FILE_BYTES, DEFAULT_READ_AHEAD_BYTES, DEFAULT_READ_THREADS
+from transforms.sources.from_inputs import LIST_MARK
+from transforms.sources.from_pubsub import DEFAULT_DEDUPE_SECONDS
+from transforms.sources.messages import MESSAGE_FORMATS
+
+SOURCES = ("input", "input_subscription", "input_topic")
+MESSAGE_FLAGS = ("message_format", "timestamp_attribute", "id_label", "allowed_prefix")
+
+_PATH = "projects/PROJECT/{0}s/{1}"
+
+
+class PubSubPath(Text):
+    """The path of a subscription or a topic."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(_PATH.format(kind, kind.upper()))
+        self._path = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
+
+    def parse(self, text: str) -> str:
+        """See `Kind.parse`."""
+        if not self._path.fullmatch(super().parse(text)):
+            raise ValueError(f"must be {self.metavar}")
+        return text
 
 
 class SourceOptions(FlagGroup, PipelineOptions):
@@ -22,6 +45,54 @@ class SourceOptions(FlagGroup, PipelineOptions):
             "(with a column uri; the others are carried to the output as attributes).",
             Text("FILES"),
             repeated=True,
+        ),
+        Flag(
+            "watch",
+            "Look for new files of --input every so many seconds, until the job is stopped.",
+            Whole(),
+        ),
+        Flag(
+            "input_subscription",
+            "Predict on what the messages of a Pub/Sub subscription name or contain, until the job is "
+            "stopped: notifications of a Cloud Storage bucket, names, JSON with a uri, or the files "
+            "themselves.",
+            PubSubPath("subscription"),
+        ),
+        Flag(
+            "input_topic",
+            "The same with a subscription of the job's own to this topic, which ends with the job.",
+            PubSubPath("topic"),
+        ),
+        Flag(
+            "message_format",
+            "What the messages are. auto: each tells it itself.",
+            Choice(MESSAGE_FORMATS),
+            MESSAGE_FORMATS[0],
+        ),
+        Flag(
+            "timestamp_attribute",
+            "The attribute of a message that has its time (RFC 3339, or milliseconds since 1970). Not given: "
+            "the time at which it was published.",
+            Text("NAME"),
+        ),
+        Flag(
+            "id_label",
+            "The attribute of a message by which Dataflow knows one that is delivered twice.",
+            Text("NAME"),
+        ),
+        Flag(
+            "allowed_prefix",
+            "Predict only on files below this, such as gs://bucket/photos, when messages name them. Not "
+            "given: on all but local files.",
+            Text("PLACE"),
+            repeated=True,
+        ),
+        Flag(
+            "dedupe_window",
+            "In streaming: predict once on the same content of the same file within so many seconds; 0 for "
+            "each time that it is named.",
+            Whole(minimum=0),
+            int(DEFAULT_DEDUPE_SECONDS),
         ),
         Flag("read_threads", "Files that one worker thread reads at once.", Whole(), DEFAULT_READ_THREADS),
         Flag(
@@ -44,7 +115,41 @@ class SourceOptions(FlagGroup, PipelineOptions):
 
     def validate(self) -> list[str]:
         """See `FlagGroup.validate`."""
-        missing = (
-            [] if self.input else ["--input is missing: say what to predict on, e.g. --input 'images/*.png'"]
-        )
-        return missing + super().validate()
+        return [*self._source_problems(), *super().validate()]
+
+    @property
+    def is_pubsub(self) -> bool:
+        """Whether the files come from messages."""
+        return bool(self.input_subscription or self.input_topic)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the files keep coming until the job is stopped."""
+        return self.is_pubsub or self.watch is not None
+
+    def _source_problems(self) -> list[str]:
+        given = [f"--{name}" for name in SOURCES if getattr(self, name)]
+        problems = []
+        if not given:
+            problems.append("--input is missing: say what to predict on, e.g. --input 'images/*.png'")
+        if len(given) > 1:
+            problems.append(f"{' and '.join(given)} are given together; a job has one of them")
+        if self.watch is not None:
+            problems += self._watch_problems()
+        if not self.is_pubsub:
+            defaults = {flag.name: flag.default for flag in self.FLAGS}
+            problems += [
+                f"--{name} is for messages; give --input_subscription as well, or leave it out"
+                for name in MESSAGE_FLAGS
+                if getattr(self, name) not in (defaults[name], None)
+            ]
+        return problems
+
+    def _watch_problems(self) -> list[str]:
+        if not self.input:
+            return ["--watch is for --input; a subscription is listened to anyway"]
+        return [
+            f"--watch: {named} is a list, which is read once; give a glob, or leave out --watch"
+            for named in self.input
+            if not isinstance(named, Invalid) and named.startswith(LIST_MARK)
+        ]

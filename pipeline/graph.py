@@ -1,7 +1,8 @@
-"""The whole pipeline: source, batch, read, predict, sink."""
+"""The whole pipeline: source, batch, read, predict, sinks."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -13,20 +14,23 @@ from transforms.model_sharing import ModelSharing
 from transforms.predict import Predict
 from transforms.predictors.base import Predictor
 from transforms.read_files import ReadFiles
+from transforms.records import DeadLetter
 from transforms.results import Results
-from transforms.sinks.to_files import ToFiles
+from transforms.sinks.to_all import ToAll
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What the pipeline is made of; batch and streaming differ in the source only."""
+    """What the pipeline is made of; batch and streaming differ in the source and in settings only."""
 
     source: beam.PTransform[PBegin, Results]
     batch: BatchFiles | GroupFiles
     read: ReadFiles
     predictor: Predictor
-    predictions: ToFiles
-    dead_letters: ToFiles
+    predictions: ToAll
+    dead_letters: ToAll
     model_sharing: ModelSharing = "process"
 
 
@@ -39,7 +43,13 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     predicted = contents.main | "Predict" >> Predict(
         steps.predictor, steps.batch.max_batch_size, steps.model_sharing
     )
-    predicted.main | "WritePredictions" >> steps.predictions
+    refused = predicted.main | "WritePredictions" >> steps.predictions
 
-    dead_letters = [*ungrouped, *(step.dead_letters for step in (files, contents, predicted))]
-    dead_letters | "DeadLetters" >> beam.Flatten() | "WriteDeadLetters" >> steps.dead_letters
+    dead_letters = [*ungrouped, *(step.dead_letters for step in (files, contents, predicted)), refused]
+    lost = dead_letters | "DeadLetters" >> beam.Flatten() | "WriteDeadLetters" >> steps.dead_letters
+    lost | "LostDeadLetters" >> beam.Map(_tell)
+
+
+def _tell(letter: DeadLetter) -> None:
+    """Write to the log what no output takes: it must not be lost in silence."""
+    _log.error("a dead letter could not be written: %s", letter)

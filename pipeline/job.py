@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PBegin
 
 from options import (
     BatchingOptions,
     EngineOptions,
     ModelOptions,
     PostprocessingOptions,
-    SinkOptions,
     SourceOptions,
 )
 from pipeline.graph import Steps
+from pipeline.sinks import make_sinks
+from transforms.allowed_places import AllowedPlaces
 from transforms.batch_files import BatchFiles
 from transforms.group_files import GroupFiles
 from transforms.predictors.base import Predictor
@@ -28,9 +31,10 @@ from transforms.predictors.top_classes import read_class_names, with_top_classes
 from transforms.predictors.versions import VersionedModel
 from transforms.read_files import ReadFiles
 from transforms.records import DeadLetter, Prediction
-from transforms.schemas import arrow_schema
-from transforms.sinks.to_files import ToFiles
+from transforms.results import Results
 from transforms.sources.from_inputs import FromInputs
+from transforms.sources.from_pubsub import FromPubSub
+from transforms.sources.from_watch import FromWatch
 
 
 def make_predictor(options: PipelineOptions) -> Predictor:
@@ -77,22 +81,34 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
     Raises:
         ModelError: The predictor's model cannot be read, or its outputs cannot be written.
     """
-    source, batching = options.view_as(SourceOptions), options.view_as(BatchingOptions)
-    sink = options.view_as(SinkOptions)
-    signature = predictor.signature
+    source = options.view_as(SourceOptions)
     return Steps(
-        source=FromInputs(source.input),
-        batch=_batching(batching),
+        source=_source(source),
+        batch=_batching(options.view_as(BatchingOptions), source.is_streaming),
         read=ReadFiles(
             predictor.input_kind, source.read_threads, source.max_file_bytes, source.read_ahead_bytes
         ),
         predictor=predictor,
-        predictions=ToFiles(sink.predictions_prefix, sink.output_format, arrow_schema(Prediction, signature)),
-        dead_letters=ToFiles(
-            sink.dead_letters_prefix, sink.output_format, arrow_schema(DeadLetter, signature)
-        ),
+        predictions=make_sinks(options, Prediction, predictor.signature),
+        dead_letters=make_sinks(options, DeadLetter, predictor.signature),
         model_sharing=options.view_as(ModelOptions).model_sharing,
     )
+
+
+def _source(source: SourceOptions) -> beam.PTransform[PBegin, Results]:
+    if source.is_pubsub:
+        return FromPubSub(
+            subscription=source.input_subscription,
+            topic=source.input_topic,
+            message_format=source.message_format,
+            timestamp_attribute=source.timestamp_attribute,
+            id_label=source.id_label,
+            allowed=AllowedPlaces(tuple(source.allowed_prefix or ())),
+            dedupe_seconds=source.dedupe_window,
+        )
+    if source.watch is not None:
+        return FromWatch(source.input, source.watch)
+    return FromInputs(source.input)
 
 
 def _engine(options: PipelineOptions) -> EngineWish:
@@ -104,7 +120,8 @@ def _unchanged(predictor: Predictor) -> Predictor:
     return predictor
 
 
-def _batching(batching: BatchingOptions) -> BatchFiles | GroupFiles:
+def _batching(batching: BatchingOptions, streaming: bool) -> BatchFiles | GroupFiles:
     if batching.group_by:
         return GroupFiles(batching.group_by, batching.max_batch_size)
-    return BatchFiles(batching.max_batch_size, batching.min_batch_size)
+    wait = batching.max_batch_wait / 1_000 if streaming else None
+    return BatchFiles(batching.max_batch_size, batching.min_batch_size, wait)

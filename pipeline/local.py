@@ -42,9 +42,9 @@ def local_runner(options: PipelineOptions) -> PipelineRunner:
 
 
 @contextlib.contextmanager
-def shown_progress() -> Iterator[None]:
-    """Show on the terminal, if there is one, how far the workers are."""
-    if not sys.stderr.isatty():
+def shown_progress(local: bool = True) -> Iterator[None]:
+    """Show on the terminal, if there is one, how far the workers on this machine are."""
+    if not local or not sys.stderr.isatty():
         yield
         return
     # A descriptor of its own, since the import of TensorFlow holds back what goes to the process's.

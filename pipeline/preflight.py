@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import uuid
 from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options import SinkOptions, SourceOptions
+from options import SourceOptions
 from pipeline.job import make_predictor
+from pipeline.local import is_local
+from pipeline.local_streaming import id_label_problem
+from pipeline.preflight_outputs import output_problems
+from pipeline.preflight_pubsub import missing_subscription, missing_topic
 from transforms import storage
 from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
 from transforms.predictors.base import Predictor
 from transforms.records import Prediction
 from transforms.schemas import arrow_schema
-from transforms.sinks.to_files import written_files
 from transforms.sources.from_inputs import list_files
 
 
@@ -30,8 +30,9 @@ def check(options: PipelineOptions) -> Predictor:
         UsageError: It holds all that is wrong.
     """
     predictor, problems = _model(options)
-    problems += _inputs(options.view_as(SourceOptions))
-    problems += _outputs(options.view_as(SinkOptions))
+    problems += _source(options.view_as(SourceOptions))
+    problems += _runner(options)
+    problems += output_problems(options, predictor.signature if predictor else None)
     if problems or predictor is None:
         raise UsageError(problems)
     return predictor
@@ -46,6 +47,24 @@ def _model(options: PipelineOptions) -> tuple[Predictor | None, list[str]]:
     return predictor, []
 
 
+def _source(source: SourceOptions) -> Iterator[str]:
+    if source.input_subscription:
+        yield from missing_subscription(source.input_subscription)
+    elif source.input_topic:
+        yield from missing_topic("--input_topic", source.input_topic)
+    elif source.watch is not None:
+        yield from _watched(source)
+    else:
+        yield from _inputs(source)
+
+
+def _runner(options: PipelineOptions) -> Iterator[str]:
+    """Tell of what the runner cannot do."""
+    problem = id_label_problem(options.view_as(SourceOptions).id_label) if is_local(options) else None
+    if problem is not None:
+        yield problem
+
+
 def _inputs(source: SourceOptions) -> Iterator[str]:
     """See that each input names at least one file or line; what is wrong with others is theirs to pay for."""
     for named in source.input:
@@ -57,38 +76,10 @@ def _inputs(source: SourceOptions) -> Iterator[str]:
             yield f"--input {named}: {first}"
 
 
-def _outputs(sink: SinkOptions) -> Iterator[str]:
-    prefixes = {"--output": sink.predictions_prefix, "--dead_letters": sink.dead_letters_prefix}
-    if not sink.dead_letters:
-        yield from _not_writable("--output", sink.predictions_prefix)
-    else:
-        for flag, prefix in prefixes.items():
-            yield from _not_writable(flag, prefix)
-    earlier = [uri for prefix in prefixes.values() for uri in _earlier(prefix)] + _earlier_summary(sink)
-    if earlier and not sink.overwrite:
-        yield (
-            f"--output: an earlier run has left {', '.join(earlier)}; give another folder, or pass "
-            "--overwrite to delete what it left"
-        )
-
-
-def _not_writable(flag: str, prefix: str) -> Iterator[str]:
-    probe = f"{prefix}-{uuid.uuid4().hex}.probe"
-    try:
-        storage.create(probe).close()
-        storage.delete(probe)
-    except Exception as error:  # each file system raises its own
-        yield f"{flag}: {prefix}-* cannot be written ({error}); give a folder that you may write to"
-
-
-def _earlier(prefix: str) -> list[str]:
-    """Name one of the files that an earlier run wrote, if there are any."""
-    with contextlib.suppress(Exception):  # what cannot be listed is told by _not_writable
-        return list(itertools.islice(written_files(prefix), 1))
-    return []
-
-
-def _earlier_summary(sink: SinkOptions) -> list[str]:
-    with contextlib.suppress(Exception):
-        return [sink.summary_file] if storage.exists(sink.summary_file) else []
-    return []
+def _watched(source: SourceOptions) -> Iterator[str]:
+    """See that each place can be listed; there may be nothing yet."""
+    for pattern in source.input:
+        try:
+            next(storage.glob(pattern), None)
+        except ReadError as error:
+            yield f"--input {pattern}: {error}"

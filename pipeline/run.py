@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 
@@ -10,20 +9,22 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from options import SinkOptions, parse
+from options import SinkOptions, SourceOptions, parse
 from pipeline import preflight
 from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
 from pipeline.graph import build
 from pipeline.job import make_steps
 from pipeline.local import is_local, local_runner, shown_progress
+from pipeline.local_streaming import run_until_stopped
+from pipeline.prepare import prepare_outputs
 from pipeline.summary import Summary
-from transforms import storage
 from transforms.predictors.base import Predictor
-from transforms.sinks.to_files import incomplete_files, written_files
 
 
 def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     """Run the pipeline that a command line asks for, and print its summary.
+
+    A streaming job on this machine goes on until it is interrupted; one on another runner is left to it.
 
     Returns:
         The exit code: `DONE`, `FAILED` or `TOO_MANY_DEAD_LETTERS`.
@@ -35,17 +36,13 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     options = parse(arguments, prog)
     predictor = preflight.check(options)
     sink = options.view_as(SinkOptions)
-    if sink.overwrite:
-        _delete_earlier(sink)
+    prepare_outputs(options, predictor.signature)
     result = _run(options, predictor)
-    summary = Summary.of(
-        result,
-        predictor,
-        seconds=time.monotonic() - start,
-        output=f"{sink.predictions_prefix}-*.{sink.output_format}",
-        dead_letters_output=f"{sink.dead_letters_prefix}-*.{sink.output_format}",
-    )
-    summary.write(sink.summary_file)
+    if result is None:
+        return DONE
+    summary = Summary.of(result, predictor, seconds=time.monotonic() - start, sink=sink)
+    if sink.summary_file:
+        summary.write(sink.summary_file)
     print(summary)
     return exit_code(summary, sink.max_dead_letter_ratio)
 
@@ -57,18 +54,25 @@ def exit_code(summary: Summary, max_dead_letter_ratio: float) -> int:
     return TOO_MANY_DEAD_LETTERS if summary.dead_letter_ratio > max_dead_letter_ratio else DONE
 
 
-def _run(options: PipelineOptions, predictor: Predictor) -> PipelineResult:
-    local = is_local(options)
+def _run(options: PipelineOptions, predictor: Predictor) -> PipelineResult | None:
+    """Return the result of a run that has ended; None where it goes on without this process."""
+    local, streaming = is_local(options), options.view_as(SourceOptions).is_streaming
+    if local and streaming:
+        with shown_progress():
+            return run_until_stopped(
+                options, lambda pipeline: build(pipeline, make_steps(options, predictor))
+            )
     pipeline = beam.Pipeline(runner=local_runner(options) if local else None, options=options)
     build(pipeline, make_steps(options, predictor))
-    with shown_progress() if local else contextlib.nullcontext():
+    if streaming:
+        print(f"started {_job(pipeline.run())}; it goes on until it is drained or cancelled")
+        return None
+    with shown_progress(local):
         result = pipeline.run()
         result.wait_until_finish()
     return result
 
 
-def _delete_earlier(sink: SinkOptions) -> None:
-    for prefix in (sink.predictions_prefix, sink.dead_letters_prefix):
-        for uri in [*written_files(prefix), *incomplete_files(prefix)]:
-            storage.delete(uri)
-    storage.delete(sink.summary_file)
+def _job(result: PipelineResult) -> str:
+    job_id = getattr(result, "job_id", None)
+    return f"job {job_id()}" if callable(job_id) else "the job"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import orjson
 from apache_beam.metrics.metric import MetricsFilter
 
+from options import SinkOptions
+from options.destinations import Destination, Files
 from transforms import metrics, storage
 from transforms.predictors.base import Predictor
 
@@ -20,10 +22,12 @@ class Summary:
     """The end of a run, in numbers.
 
     Attributes:
-        inputs: Files that were listed, and lines that name none.
+        inputs: Files that were listed, lines that name none, and messages.
+        skipped: Inputs that need no prediction: their number by the reason, as `duplicate`.
         predictions: Inputs that have one.
-        dead_letters: Inputs that have none: their number by stage and error, as `read/FileMissing`.
-        unaccounted: Inputs that have neither; anything but 0 is a defect of this program.
+        dead_letters: Inputs that have none: their number by stage and error, as `read/FileMissing`. Those of
+            the stage `write` have a prediction that an output has refused.
+        unaccounted: Inputs that are none of these; anything but 0 is a defect of this program.
         batches: Batches that were predicted on.
         median_batch_size: In files; None without batches.
         model: Where the model was loaded from.
@@ -41,11 +45,12 @@ class Summary:
         seconds: The whole run.
         files_per_second: Predictions by the seconds of the whole run.
         bytes_per_second: Bytes read by the seconds of the whole run.
-        output: The pattern of the predictions' files.
-        dead_letters_output: The pattern of the dead letters' files.
+        outputs: Where the predictions went: the patterns of files, tables, topics.
+        dead_letters_outputs: Where the dead letters went.
     """
 
     inputs: int
+    skipped: dict[str, int]
     predictions: int
     dead_letters: dict[str, int]
     unaccounted: int
@@ -65,31 +70,30 @@ class Summary:
     seconds: float
     files_per_second: float
     bytes_per_second: float
-    output: str
-    dead_letters_output: str
+    outputs: list[str]
+    dead_letters_outputs: list[str]
 
     @classmethod
-    def of(
-        cls, result: Any, predictor: Predictor, *, seconds: float, output: str, dead_letters_output: str
-    ) -> Summary:
+    def of(cls, result: Any, predictor: Predictor, *, seconds: float, sink: SinkOptions) -> Summary:
         """Sum up a run from what its runner counted.
 
         Args:
             result: A Beam `PipelineResult` of a run that has ended.
             predictor: The predictor that ran.
             seconds: How long the run took.
-            output: The pattern of the predictions' files.
-            dead_letters_output: The pattern of the dead letters' files.
+            sink: Where the records went.
         """
         counts = Counts.of(result)
         dead_letters = counts.below(metrics.DEAD_LETTERS)
         batch_sizes = {int(size): count for size, count in counts.below(metrics.BATCH_SIZE).items()}
         inputs, predictions = counts.get(metrics.INPUTS), counts.get(metrics.PREDICTIONS)
+        skipped = counts.below(metrics.SKIPPED)
         return cls(
             inputs=inputs,
+            skipped=skipped,
             predictions=predictions,
             dead_letters=dead_letters,
-            unaccounted=inputs - predictions - sum(dead_letters.values()),
+            unaccounted=inputs - sum(skipped.values()) - predictions - _without_prediction(dead_letters),
             batches=sum(batch_sizes.values()),
             median_batch_size=median(batch_sizes),
             model=predictor.model,
@@ -109,8 +113,10 @@ class Summary:
             seconds=round(seconds, 3),
             files_per_second=round(predictions / seconds, 1),
             bytes_per_second=round(counts.get(metrics.BYTES_READ) / seconds, 1),
-            output=output,
-            dead_letters_output=dead_letters_output,
+            outputs=[_shown(output, "predictions", sink) for output in sink.outputs],
+            dead_letters_outputs=[
+                _shown(output, "dead_letters", sink) for output in sink.dead_letter_outputs
+            ],
         )
 
     @property
@@ -132,6 +138,7 @@ class Summary:
         """Write the summary for a person."""
         lines = [
             ("inputs", f"{self.inputs:,}"),
+            *((f"skipped, {reason}", f"{count:,}") for reason, count in sorted(self.skipped.items())),
             ("predictions", f"{self.predictions:,}"),
             ("dead letters", f"{self.dead_letter_count:,}"),
             *((f"  {kind}", f"{count:,}") for kind, count in sorted(self.dead_letters.items())),
@@ -143,8 +150,8 @@ class Summary:
             *([("versions refused", f"{self.versions_refused:,}")] if self.versions_refused else []),
             ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
             ("speed", self._speed()),
-            ("output", self.output),
-            *([("dead letters in", self.dead_letters_output)] if self.dead_letters else []),
+            *_listed("output", self.outputs),
+            *_listed("dead letters in", self.dead_letters_outputs if self.dead_letters else []),
         ]
         width = max(len(name) for name, _ in lines)
         body = "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
@@ -202,6 +209,19 @@ class Counts:
 def _below(name: str, values: Mapping[str, Number]) -> dict[str, Number]:
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+
+
+def _without_prediction(dead_letters: Mapping[str, int]) -> int:
+    return sum(count for kind, count in dead_letters.items() if not kind.startswith("write/"))
+
+
+def _shown(output: Destination, name: str, sink: SinkOptions) -> str:
+    return f"{output.prefix(name)}-*.{sink.output_format}" if isinstance(output, Files) else str(output)
+
+
+def _listed(title: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Make a line for each of several values, of which the first has the title."""
+    return [("" if number else title, value) for number, value in enumerate(values)]
 
 
 def median(counts: dict[int, int]) -> float | None:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes the lock files from setup.py: what there is stays at its version, unless the arguments say otherwise.
+# Writes the lock files, from setup.py and requirements-bqemulator.in: what there is stays at its version, unless the
+# arguments say otherwise.
 #
 #   scripts/lock.sh                               after a change of setup.py
 #   scripts/lock.sh --upgrade                     everything to its newest version
@@ -14,14 +15,15 @@ fi
 
 export UV_CUSTOM_COMPILE_COMMAND=scripts/lock.sh # the header of the files
 
-compile() { # LOCK ARGUMENT...
-  local lock=$1
-  shift
+compile() { # LOCK OLDEST_PYTHON SOURCE ARGUMENT...
+  local lock=$1 oldest=$2
+  shift 2
   # --no-emit-index-url: where the packages come from is the business of whoever installs them.
-  uv pip compile setup.py --universal --python-version 3.10 --generate-hashes --no-emit-index-url --quiet \
+  uv pip compile --universal --python-version "$oldest" --generate-hashes --no-emit-index-url --quiet \
     --constraint requirements-constraints.in --output-file "$lock" "$@"
 }
 
-compile requirements.lock "$@"
+compile requirements.lock 3.10 setup.py "$@"
 # Constrained, for scripts/set_up.sh relies on it: what has all of the tests' lock has all of the other.
-compile requirements-test.lock --extra test --constraint requirements.lock "$@"
+compile requirements-test.lock 3.10 setup.py --extra test --constraint requirements.lock "$@"
+compile requirements-bqemulator.lock 3.11 requirements-bqemulator.in "$@"

@@ -12,8 +12,15 @@
 # no bash applies it on the left of `||`; so whatever may fail here says by itself what happens then.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-VENV=$ROOT/.venv
-STATE=$VENV/.set-up # inside .venv, so that no other place needs to be ignored by git or cleaned
+
+use_environment() { # FOLDER OLDEST_MINOR [PROJECT]
+  VENV=$ROOT/$1
+  STATE=$VENV/.set-up # inside it, so that no other place needs to be ignored by git or cleaned
+  OLDEST_MINOR=$2
+  PROJECT=${3:-} # what is installed beside the lock's packages, and follows from setup.py
+}
+
+use_environment .venv 10 "$ROOT"
 
 # sysexits.h: "a support program is missing". Its own code, because the remedy is another than for a failed install.
 readonly EXIT_NO_PYTHON=69
@@ -23,10 +30,11 @@ readonly EXIT_NO_PYTHON=69
 readonly SUITABLE_PYTHON='
 import importlib.util, os, sys, sysconfig
 
-installer = sys.argv[1]
+installer, oldest_minor = sys.argv[1:]
 suitable = (
     sys.implementation.name == "cpython"
     and (3, 10) <= sys.version_info[:2] < (3, 14)
+    and sys.version_info[1] >= int(oldest_minor)
     and not sysconfig.get_config_var("Py_GIL_DISABLED")
     and (installer == "uv" or importlib.util.find_spec("ensurepip"))
 )
@@ -44,7 +52,7 @@ import fcntl, sys
 try:
     fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
-    print("Waiting for another set-up of .venv ...", file=sys.stderr)
+    print("Waiting for another set-up of", sys.argv[1], "...", file=sys.stderr)
     fcntl.flock(9, fcntl.LOCK_EX)
 except OSError:
     pass  # a file system without locks: better unguarded than not at all
@@ -56,11 +64,20 @@ set_up() { # LOCK [CONTAINED_LOCK...]: a contained lock lists nothing that LOCK 
   python=$(find_python) || exit
   mkdir -p "$STATE" || exit
   exec 9>>"$STATE/lock"
-  "$python" -I -S -c "$WAIT_FOR_TURN" || exit
+  "$python" -I -S -c "$WAIT_FOR_TURN" "${VENV##*/}" || exit
   # The set-up that was waited for may have been this one.
   if ! is_current "$1"; then build "$python" "$@"; fi
   exec 9>&- # or the program that is started next would keep the lock
 }
+
+# BigQuery's stand-in for the tests, in an environment of its own, since it wants other versions than Beam does. Where
+# PYTHON names one that is too old for it, another is looked for: .venv is what PYTHON is about.
+set_up_bqemulator() (
+  use_environment .venv-bqemulator 11
+  local python=${PYTHON:-}
+  path_if_suitable "$python" >/dev/null || python=''
+  PYTHON=$python set_up requirements-bqemulator.lock
+)
 
 is_current() { # LOCK
   [ -f "$STATE/stamp.$1" ] && wanted_python_is_there &&
@@ -73,7 +90,7 @@ wanted_python_is_there() {
 
 fingerprint() { # LOCK: all that the installed packages follow from
   identity
-  cat "$ROOT/$1" "$ROOT/setup.py" | cksum
+  cat "$ROOT/$1" ${PROJECT:+"$PROJECT/setup.py"} | cksum
 }
 
 # What an environment cannot outlive a change of: its scripts name the folder it is in, its packages lie in one
@@ -95,16 +112,16 @@ find_python() {
   for candidate in "$VENV/bin/python" python3 python3.13 python3.12 python3.11 python3.10; do
     if path_if_suitable "$candidate"; then return; fi
   done
-  fetch_python || no_python "There is none among python3 and python3.13 to python3.10 on the PATH."
+  fetch_python || no_python "There is none among python3 and python3.13 to python3.$OLDEST_MINOR on the PATH."
 }
 
 path_if_suitable() { # PYTHON
-  "$1" -I -c "$SUITABLE_PYTHON" "$(installer)" 2>/dev/null
+  "$1" -I -c "$SUITABLE_PYTHON" "$(installer)" "$OLDEST_MINOR" 2>/dev/null
 }
 
 fetch_python() {
   [ "$(installer)" = uv ] || return 1
-  say "No Python 3.10 to 3.13 on the PATH: uv fetches one ..."
+  say "No Python 3.$OLDEST_MINOR to 3.13 on the PATH: uv fetches one ..."
   uv python install 3.12 >&2 && uv python find --system 3.12
 }
 
@@ -115,12 +132,12 @@ installer() {
 build() { # PYTHON LOCK [CONTAINED_LOCK...]
   local python=$1 lock
   shift
-  say "Setting up .venv (once; a minute or two) ..."
+  say "Setting up ${VENV##*/} (once; a minute or two) ..."
   is_sound "$python" || make_environment "$python"
   identity >"$STATE/identity"
   drop_stale_stamps
   : >"$STATE/unfinished"
-  install_packages "$1" || fail "The set-up of .venv failed, for the reason above. The next start begins it anew."
+  install_packages "$1" || fail "The set-up of ${VENV##*/} failed, for the reason above. The next start begins it anew."
   for lock; do fingerprint "$lock" >"$STATE/stamp.$lock"; done
   rm "$STATE/unfinished"
 }
@@ -161,8 +178,8 @@ install_packages() { # LOCK
     install=("$python" -I -m pip install --quiet --disable-pip-version-check --no-input)
   fi
   # In two steps: hashes can be required of released packages only, and this one is built with what the lock has.
-  "${install[@]}" --require-hashes -r "$ROOT/$1" >&2 &&
-    "${install[@]}" --no-deps --no-build-isolation -e "$ROOT" >&2
+  "${install[@]}" --require-hashes -r "$ROOT/$1" >&2 || return
+  [ -z "$PROJECT" ] || "${install[@]}" --no-deps --no-build-isolation -e "$PROJECT" >&2
 }
 
 no_python() { # REASON
@@ -172,7 +189,9 @@ no_python() { # REASON
   else
     with=' with its modules venv and ensurepip (Debian, Ubuntu: python3-venv)'
   fi
-  say "This needs a CPython 3.10, 3.11, 3.12 or 3.13$with. $1" \
+  local minor versions=''
+  for ((minor = OLDEST_MINOR; minor < 13; minor++)); do versions+="${versions:+, }3.$minor"; done
+  say "${VENV##*/} needs a CPython $versions or 3.13$with. $1" \
     "Install one, or name one: PYTHON=/path/to/python3.12 $0.$or"
   exit "$EXIT_NO_PYTHON"
 }

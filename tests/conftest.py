@@ -6,8 +6,9 @@ import contextlib
 import csv
 import io
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from emulators.bigquery import bigquery_client_of, bigquery_emulator
+from emulators.processes import MissingProgram
+from emulators.pubsub import PROJECT, create_topic, pubsub_emulator
+from emulators.storage import fake_gcs_server, notification_flags, storage_client_of
 from pipeline.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +61,86 @@ class BadFile:
     uri: str
     stage: str
     error: str
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    return (yield from _unless_missing())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    return (yield from _unless_missing())
+
+
+def _unless_missing() -> Generator[None, object, object]:
+    """Skip a test that needs a program which this machine lacks; on CI, fail it."""
+    try:
+        return (yield)
+    except MissingProgram as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def pubsub() -> Iterator[str]:
+    """The address of a Pub/Sub emulator, which is in `PUBSUB_EMULATOR_HOST` too."""
+    with pubsub_emulator() as host:
+        yield host
+
+
+@dataclass(frozen=True)
+class NotifyingBucket:
+    """A bucket that publishes to a topic what happens to its objects."""
+
+    storage_host: str
+    bucket: str
+    topic: str
+
+
+@pytest.fixture(scope="session")
+def gcs_with_notifications(pubsub: str) -> Iterator[NotifyingBucket]:
+    """A Cloud Storage with such a bucket; `storage_client_of` points this process to it."""
+    bucket = "notifying"
+    topic = create_topic(f"objects-of-{bucket}")
+    flags = notification_flags(PROJECT, topic.rpartition("/")[2], bucket)
+    with fake_gcs_server(*flags) as host:
+        with storage_client_of(host) as client:
+            client.create_bucket(bucket)
+        yield NotifyingBucket(host, bucket, topic)
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A BigQuery, and a Cloud Storage whose objects it can load."""
+
+    bigquery_host: str
+    storage_host: str
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """The addresses of an emulator of BigQuery, and of what it loads from."""
+    root = str(tmp_path_factory.mktemp("loads"))
+    with fake_gcs_server(root=root) as storage_host, bigquery_emulator(root) as bigquery_host:
+        yield Warehouse(bigquery_host, storage_host)
+
+
+@pytest.fixture
+def bigquery(warehouse: Warehouse) -> Iterator[Any]:
+    """A client of BigQuery; for the test, all others of this process are pointed to the same emulator."""
+    with bigquery_client_of(warehouse.bigquery_host) as client:
+        yield client
+
+
+@pytest.fixture
+def load_bucket(warehouse: Warehouse) -> Iterator[str]:
+    """A bucket that BigQuery can load from, by its `gs://` name, which this process finds too."""
+    with storage_client_of(warehouse.storage_host) as client:
+        if client.lookup_bucket("loads") is None:
+            client.create_bucket("loads")
+        yield "gs://loads"
 
 
 def run(*flags: object, output: Path) -> Run:

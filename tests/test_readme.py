@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from options import parse
+from pipeline import notify
 from transforms.predictors.saved_model_files import fingerprint
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +52,39 @@ def test_readme_block_runs_and_prints_what_the_readme_shows(language: str, code:
     for line in shown.splitlines():
         for piece in _pieces(line):
             assert any(_shape(piece) in candidate for candidate in printed), (piece, done.stdout)
+
+
+def _commands() -> list[list[str]]:
+    """Return the arguments of the commands that need Google Cloud, and so are not run."""
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = [block for path in documents for block in _BLOCK.finditer(path.read_text())]
+    lines = [line for block in blocks if block.group(1) == "sh" for line in _lines(block.group(2))]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("beam-predict ")]
+
+
+def _lines(code: str) -> list[str]:
+    return code.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("arguments", _commands(), ids=" ".join)
+def test_the_flags_of_a_command_for_google_cloud_are_understood(arguments: list[str]) -> None:
+    if arguments[0] == "notify":
+        notify._parse(arguments[1:])
+    else:
+        parse(arguments)
+
+
+def test_the_demonstration_shows_predictions_and_dead_letters_as_they_come(pubsub: str) -> None:
+    command = [sys.executable, "-m", "emulators.demo", "--seconds", "4", "--drops_a_second", "10"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"gs://photos/digit-0003\.png +is a \d +\d+ ms", done.stdout), done.stdout
+    assert re.search(r"gs://photos/cut-0014\.png +is none: DecodeError +\d+ ms", done.stdout), done.stdout
+    assert re.search(r"\d+ records: half of them within \d+ ms", done.stdout), done.stdout
+    assert "Done in" in done.stdout
+    assert "UNACCOUNTED" not in done.stdout
 
 
 def test_the_readme_shows_the_version_of_the_bundled_model() -> None:

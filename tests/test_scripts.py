@@ -22,6 +22,7 @@ SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("[a-z]*/*.sh"), ROOT / ".ci/run
 TOOLS = ("bash", "cat", "chmod", "cksum", "dirname", "env", "find", "mkdir", "rm", "sleep")
 LOCK = "requirements.lock"
 TEST_LOCK = "requirements-test.lock"
+BQEMULATOR_LOCK = "requirements-bqemulator.lock"
 DEADLINE_SECONDS = 20
 
 UV = """#!/usr/bin/env bash
@@ -63,6 +64,10 @@ class Checkout:
     def set_up(self, *locks: str, python: str = "") -> subprocess.CompletedProcess[str]:
         return self.run(*self.set_up_command(*locks), PYTHON=python)
 
+    def set_up_bqemulator(self, python: str = "") -> subprocess.CompletedProcess[str]:
+        script = str(self.root / "scripts/set_up.sh")
+        return self.run("-euo", "pipefail", "-c", '. "$0" && set_up_bqemulator', script, PYTHON=python)
+
     def set_up_command(self, *locks: str) -> tuple[str, ...]:
         script = str(self.root / "scripts/set_up.sh")
         return ("-euo", "pipefail", "-c", '. "$0" && set_up "$@"', script, *(locks or (LOCK,)))
@@ -88,7 +93,7 @@ def checkout(tmp_path: Path) -> Checkout:
     shutil.copytree(ROOT / "scripts", made.root / "scripts")
     for name in ("run_local.sh", "run_tests.sh", "setup.py"):
         shutil.copy(ROOT / name, made.root)
-    for lock in (LOCK, TEST_LOCK):
+    for lock in (LOCK, TEST_LOCK, BQEMULATOR_LOCK):
         (made.root / lock).write_text(f"# {lock}\n")
     return made
 
@@ -226,12 +231,44 @@ def test_an_environment_made_by_hand_is_kept(checkout: Checkout) -> None:
     assert by_hand.exists()
 
 
+def test_bqemulator_has_an_environment_of_its_own_without_the_project(checkout: Checkout) -> None:
+    result = checkout.set_up_bqemulator()
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "Setting up .venv-bqemulator (once; a minute or two) ...\n"
+    assert (checkout.bin / "uv.log").read_text().splitlines() == [
+        f"pip install --quiet --directory {checkout.root}"
+        f" --python {checkout.root}/.venv-bqemulator/bin/python --compile-bytecode"
+        f" --require-hashes -r {checkout.root}/{BQEMULATOR_LOCK}"
+    ]
+    with (checkout.root / "setup.py").open("a") as file:
+        file.write("# changed\n")
+    assert checkout.set_up_bqemulator().stderr == ""
+    assert not (checkout.root / ".venv").exists()
+
+
+def test_a_python_that_is_too_old_for_bqemulator_is_left_to_the_project(checkout: Checkout) -> None:
+    is_old = "import sys; sys.version_info = (3, 10, 0)"
+    old = f'#!/usr/bin/env bash\n[ "$2" != -c ] || set -- "$1" -c "{is_old}\n$3" "${{@:4}}"\n'
+    checkout.add_tool("old-python", f'{old}exec "{sys.executable}" "$@"\n')
+    result = checkout.set_up_bqemulator(python="old-python")
+    assert result.returncode == 0, result.stderr
+    assert checkout.installed_locks() == [BQEMULATOR_LOCK]
+
+
+def test_a_machine_without_a_python_for_bqemulator_is_told_the_remedy(checkout: Checkout) -> None:
+    (checkout.bin / "python3").unlink()
+    (checkout.bin / "uv").unlink()
+    result = checkout.set_up_bqemulator()
+    assert result.returncode == 69
+    assert ".venv-bqemulator needs a CPython 3.11, 3.12 or 3.13" in result.stderr
+
+
 def test_a_machine_without_python_is_told_the_remedy(checkout: Checkout) -> None:
     (checkout.bin / "python3").unlink()
     (checkout.bin / "uv").unlink()
     result = checkout.set_up()
     assert result.returncode == 69
-    assert "needs a CPython 3.10, 3.11, 3.12 or 3.13" in result.stderr
+    assert ".venv needs a CPython 3.10, 3.11, 3.12 or 3.13" in result.stderr
     assert "PYTHON=/path/to/python3.12" in result.stderr
     assert not (checkout.root / ".venv").exists()
 
@@ -290,6 +327,6 @@ def test_the_tests_lock_contains_the_other_at_the_same_versions() -> None:
     assert small < large
 
 
-@pytest.mark.parametrize("lock", [LOCK, TEST_LOCK])
+@pytest.mark.parametrize("lock", [LOCK, TEST_LOCK, BQEMULATOR_LOCK])
 def test_a_lock_says_nothing_of_where_packages_come_from(lock: str) -> None:
     assert "://" not in (ROOT / lock).read_text()

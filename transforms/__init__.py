@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transforms.allowed_places import AllowedPlaces
     from transforms.batch_files import BatchFiles
     from transforms.batch_groups import BatchGroups
     from transforms.group_files import GroupFiles
@@ -27,16 +28,23 @@ if TYPE_CHECKING:
     from transforms.records import DeadLetter, FileBytes, FileRef, Prediction
     from transforms.results import Results
     from transforms.schemas import arrow_schema, bigquery_schema
+    from transforms.sinks.to_bigquery import ToBigQuery
     from transforms.sinks.to_files import ToFiles
+    from transforms.sinks.to_pubsub import ToPubSub
+    from transforms.sources.drop_duplicates import DropDuplicates
     from transforms.sources.from_inputs import FromInputs
+    from transforms.sources.from_pubsub import FromPubSub
 
 _MODULES = {
+    "AllowedPlaces": "transforms.allowed_places",
     "BatchFiles": "transforms.batch_files",
     "BatchGroups": "transforms.batch_groups",
     "DeadLetter": "transforms.records",
+    "DropDuplicates": "transforms.sources.drop_duplicates",
     "FileBytes": "transforms.records",
     "FileRef": "transforms.records",
     "FromInputs": "transforms.sources.from_inputs",
+    "FromPubSub": "transforms.sources.from_pubsub",
     "GroupFiles": "transforms.group_files",
     "ModelHandlerPredictor": "transforms.model_handler_predictor",
     "Predict": "transforms.predict",
@@ -46,7 +54,9 @@ _MODULES = {
     "Results": "transforms.results",
     "Signature": "transforms.predictors.base",
     "TensorSpec": "transforms.predictors.base",
+    "ToBigQuery": "transforms.sinks.to_bigquery",
     "ToFiles": "transforms.sinks.to_files",
+    "ToPubSub": "transforms.sinks.to_pubsub",
     "VersionedModel": "transforms.predictors.versions",
     "arrow_schema": "transforms.schemas",
     "bigquery_schema": "transforms.schemas",
@@ -59,12 +69,15 @@ _MODULES = {
 }
 
 __all__ = [
+    "AllowedPlaces",
     "BatchFiles",
     "BatchGroups",
     "DeadLetter",
+    "DropDuplicates",
     "FileBytes",
     "FileRef",
     "FromInputs",
+    "FromPubSub",
     "GroupFiles",
     "ModelHandlerPredictor",
     "Predict",
@@ -74,7 +87,9 @@ __all__ = [
     "Results",
     "Signature",
     "TensorSpec",
+    "ToBigQuery",
     "ToFiles",
+    "ToPubSub",
     "VersionedModel",
     "arrow_schema",
     "bigquery_schema",

@@ -8,6 +8,7 @@
     │   └── EngineRefused           ... its engine does not compute what TensorFlow does; also a ModelError
     └── ItemError                   one input has no prediction; it becomes that input's dead letter
         ├── ParseError              [parse]    a list's line or a message that names no file
+        │   └── PlaceNotAllowed                a message names a file that may not be read
         ├── ListError               [list]     a glob or a list that gives no names
         ├── GroupError              [group]    a file that belongs to no group
         ├── ReadError               [read]     the file cannot be had
@@ -23,7 +24,10 @@
         │   ├── AttributeMissing               a second input of the signature lacks its value
         │   ├── AttributeInvalid               ... or has one of another type
         │   └── ModelUnavailable               may work later: retryable
-        └── PostprocessError        [postprocess]  what is done to the model's outputs fails on this item's
+        ├── PostprocessError        [postprocess]  what is done to the model's outputs fails on this item's
+        └── WriteError              [write]    a record that an output does not take
+            ├── RowRefused                     ... for what it holds
+            └── RecordTooLarge                 ... for its size
 
 The word in brackets is the stage that a dead letter names.
 """
@@ -32,7 +36,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-Stage = Literal["parse", "list", "group", "read", "decode", "predict", "postprocess"]
+Stage = Literal["parse", "list", "group", "read", "decode", "predict", "postprocess", "write"]
 
 
 class BeamPredictError(Exception):
@@ -86,6 +90,10 @@ class ParseError(ItemError):
     def __init__(self, message: str, payload: str) -> None:
         super().__init__(message)
         self.payload = payload
+
+
+class PlaceNotAllowed(ParseError):
+    """A message names a file in a place from which nothing may be read."""
 
 
 class ListError(ItemError):
@@ -166,6 +174,20 @@ class PostprocessError(ItemError):
     """What is done to the model's outputs fails on those of this item."""
 
     stage = "postprocess"
+
+
+class WriteError(ItemError):
+    """An output does not take the record."""
+
+    stage = "write"
+
+
+class RowRefused(WriteError):
+    """The output refuses what the record holds."""
+
+
+class RecordTooLarge(WriteError):
+    """The record is larger than the output takes."""
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -4,7 +4,10 @@ Counters, in the namespace `beam_predict`:
 
     inputs                        what was listed: files, and lines that name none
     predictions                   files that have one
-    dead_letters/STAGE/ERROR      inputs that have none; the sum over all is inputs - predictions
+    dead_letters/STAGE/ERROR      inputs that have none; those of the stage write have one, which an output
+                                  refused
+    skipped/REASON                inputs that need none: duplicates, events that bring no file. The sum over
+                                  these and the dead letters of all other stages is inputs - predictions
     bytes_read                    of the files
     batch_size/N                  batches of N files that were predicted on, as many counters as sizes
     model_loads                   one for each worker process, or for each machine
@@ -32,6 +35,7 @@ NAMESPACE = "beam_predict"
 INPUTS = "inputs"
 PREDICTIONS = "predictions"
 DEAD_LETTERS = "dead_letters"
+SKIPPED = "skipped"
 BYTES_READ = "bytes_read"
 BATCH_SIZE = "batch_size"
 MODEL_LOADS = "model_loads"
@@ -49,6 +53,16 @@ def count_input() -> None:
     """Count an input that was listed."""
     _counter(INPUTS).inc()
     progress.add(listed=1)
+
+
+def count_skipped(reason: str) -> None:
+    """Count an input that needs no prediction.
+
+    Args:
+        reason: One of a few words, never text of the input's own: each makes a counter.
+    """
+    _counter(f"{SKIPPED}/{reason}").inc()
+    progress.add(listed=-1)  # nothing is left to do for it
 
 
 def count_bytes(read: int) -> None:

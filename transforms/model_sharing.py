@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, cast, get_args
@@ -82,6 +82,31 @@ class SharedModel(Protocol):
 def share(sharing: ModelSharing) -> SharedModel:
     """Make a handle for one model."""
     return _OfProcess() if sharing == "process" else _OfMachine()
+
+
+_kept: list[Model] = []
+_keeping = threading.Event()
+
+
+@contextlib.contextmanager
+def last_model_kept() -> Iterator[None]:
+    """Keep the model that was acquired last, for a runner that makes a step anew for each bundle.
+
+    The step would drop the model with each bundle, and so end the looks for newer versions before the first.
+    """
+    _keeping.set()
+    try:
+        yield
+    finally:
+        _keeping.clear()
+        _kept.clear()
+
+
+def kept(model: Model) -> Model:
+    """Return a model, and hold it where it is to be kept."""
+    if _keeping.is_set():
+        _kept[:] = [model]
+    return model
 
 
 class _Host:

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from transforms import metrics
-from transforms.model_sharing import MODEL_SHARINGS, Model, ModelSharing, SharedModel, share
+from transforms.model_sharing import MODEL_SHARINGS, Model, ModelSharing, SharedModel, kept, share
 from transforms.predictors.base import Predictor
 from transforms.predictors.engines import EngineReport
 from transforms.predictors.predict_records import predict_each
@@ -57,7 +57,7 @@ class _Predict(beam.DoFn):
     def process(self, batch: Sequence[FileBytes]) -> Iterator[Prediction | TaggedOutput[str, DeadLetter]]:
         # Not in setup(): there, Beam keeps no metrics.
         if self._model is None:
-            self._model = self._shared.acquire(self._predictor, self._warm_up_batch_size)
+            self._model = kept(self._shared.acquire(self._predictor, self._warm_up_batch_size))
         answer = self._model.answer(batch)
         for event in answer.events:
             _count(event)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from transforms import storage
 from transforms.byte_budget import ByteBudget
-from transforms.errors import EmptyFile, ItemError, StorageUnavailable
+from transforms.errors import EmptyFile, ItemError, StorageUnavailable, UnsupportedLocation
 from transforms.records import FileBytes, FileRef
 from transforms.storage.base import check_generation, check_size
 
@@ -77,8 +77,9 @@ class ReadAhead(Generic[Tag]):
         batch = self._pending.popleft()
         self._budget.want(batch.number)
         outcomes = [future.result() for future in batch.futures]
-        self._budget.release(sum(map(_held, outcomes)))
-        return batch.tag, list(zip(batch.refs, outcomes, strict=True))
+        taken = list(zip(batch.refs, outcomes, strict=True))
+        self._budget.release(sum(_held(outcome) for ref, outcome in taken if ref.content is None))
+        return batch.tag, taken
 
     def close(self) -> None:
         """Stop reading; what was not taken is dropped."""
@@ -95,12 +96,11 @@ class ReadAhead(Generic[Tag]):
 
     def _read_or_raise(self, ref: FileRef, batch: int) -> Outcome:
         limits = self._limits
+        if ref.content is not None:
+            return self._brought(ref, ref.content)
         if ref.size is None or ref.generation is None:
             ref = _present(ref)
-        size = ref.size or 0
-        check_size(ref.uri, size, limits.max_file_bytes)
-        if not size:
-            raise EmptyFile(f"{ref.uri} has 0 bytes")
+        size = self._checked(ref)
         if not limits.content:
             return FileBytes(ref, None)
         self._budget.acquire(size, batch)
@@ -109,6 +109,24 @@ class ReadAhead(Generic[Tag]):
         except BaseException:
             self._budget.release(size)
             raise
+
+    def _brought(self, ref: FileRef, content: bytes) -> FileBytes:
+        """Pass on what the input itself brought; it is held already, and no part of the budget."""
+        ref = replace(ref, size=len(content), content=None)
+        self._checked(ref)
+        if not self._limits.content:
+            raise UnsupportedLocation(
+                f"{ref.uri} came as bytes, and the model's signature takes the names of files; upload it and "
+                "send its name, or choose a signature that takes bytes (--signature)"
+            )
+        return FileBytes(ref, content)
+
+    def _checked(self, ref: FileRef) -> int:
+        size = ref.size or 0
+        check_size(ref.uri, size, self._limits.max_file_bytes)
+        if not size:
+            raise EmptyFile(f"{ref.uri} has 0 bytes")
+        return size
 
 
 @dataclass

@@ -25,7 +25,8 @@ DEFAULT_READ_AHEAD_BYTES = 256 << 20
 class ReadFiles(beam.PTransform[PCollection[list[FileRef]], Results]):
     """Read the files of each batch, and those of the next batches while this one is predicted on.
 
-    What cannot be read leaves its batch as a dead letter; the batches stay in order.
+    What cannot be read leaves its batch as a dead letter; the batches stay in order. What an input itself has
+    brought is passed on, and nothing is read for it.
 
     Attributes:
         input_kind: What the model is fed with; for `names`, it is only seen that each file is there and of an

@@ -32,12 +32,14 @@ class FileRef:
             last change in microseconds since 1970 elsewhere; None while unknown.
         size: In bytes; None while unknown.
         attributes: Carried to the output untouched.
+        content: The file's bytes, where the input itself has brought them (a message); else None.
     """
 
     uri: str
     generation: int | None = None
     size: int | None = None
     attributes: Attributes = field(default_factory=dict)
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class DeadLetter:
         prediction_id: The id that its prediction would have had; None when it never reached the model.
         uri: The file's name; None when the input names none.
         generation: Which content of that name, see `FileRef`; None when unknown.
-        stage: Where it failed: parse, list, group, read, decode, predict or postprocess.
+        stage: Where it failed: parse, list, group, read, decode, predict, postprocess or write.
         error: The kind of failure: the name of a class in `transforms.errors`, or of a model's own exception.
         message: What happened, with the value and, where there is one, the remedy.
         retryable: Whether the same input may succeed when it is tried again, unchanged.

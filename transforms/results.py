@@ -8,14 +8,15 @@ import apache_beam as beam
 from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import PCollection
 
-from transforms.coders import DeadLetterCoder, FileRefCoder
-from transforms.records import DeadLetter, FileRef
+from transforms.coders import DeadLetterCoder, FileRefCoder, PredictionCoder
+from transforms.records import DeadLetter, FileRef, Prediction
 
 DEAD_LETTERS = "dead_letters"
 """The tag of the dead letters among a step's outputs."""
 
 registry.register_coder(FileRef, FileRefCoder)
 registry.register_coder(DeadLetter, DeadLetterCoder)
+registry.register_coder(Prediction, PredictionCoder)
 
 
 class Results(NamedTuple):

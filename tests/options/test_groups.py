@@ -84,7 +84,7 @@ def test_a_tolerance_that_is_not_given_is_the_usual_one() -> None:
     ],
 )
 def test_an_output_is_a_folder_or_a_prefix(output: str, prefix: str) -> None:
-    assert SinkOptions(["--output", output]).predictions_prefix == prefix
+    assert prefix in SinkOptions(["--output", output]).files
 
 
 def test_each_flag_is_defined_once_and_is_none_of_beam_s() -> None:

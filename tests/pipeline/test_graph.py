@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +17,62 @@ from pipeline.job import make_predictor, make_steps
 from tests.conftest import MODEL, ROOT
 
 LABELS = Path(__file__).parent / "step_labels.txt"
+STREAMING_LABELS = Path(__file__).parent / "streaming_step_labels.txt"
 FLAGS = ["--input", "*.png", "--model", str(MODEL), "--output", "out"]
 
 
-@pytest.fixture
-def steps() -> list[Any]:
-    options = parse(FLAGS)
+STREAMING_FLAGS = [
+    *("--input_subscription", "projects/my-project/subscriptions/photos", "--model", str(MODEL)),
+    *("--output", "out", "--output", "bigquery:my-project.digits.predictions"),
+    *("--output", "pubsub:projects/my-project/topics/predictions"),
+]
+
+
+def steps_of(flags: Sequence[str]) -> list[Any]:
+    options = parse(flags)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, make_steps(options, make_predictor(options)))
     return list(pipeline.to_runner_api().components.transforms.values())
 
 
-@pytest.fixture
-def labels(steps: list[Any]) -> list[str]:
+def labels_of(steps: Sequence[Any]) -> list[str]:
     names = {step.unique_name for step in steps if step.unique_name}
     return sorted(name for name in names if not name.startswith("ref_"))  # the pipeline itself
 
 
-def test_the_labels_of_the_steps_are_those_of_running_jobs(labels: list[str]) -> None:
-    assert labels == LABELS.read_text().splitlines(), (
+@pytest.fixture
+def steps() -> list[Any]:
+    return steps_of(FLAGS)
+
+
+@pytest.fixture
+def labels(steps: list[Any]) -> list[str]:
+    return labels_of(steps)
+
+
+@pytest.mark.parametrize(("flags", "file"), [(FLAGS, LABELS), (STREAMING_FLAGS, STREAMING_LABELS)])
+def test_the_labels_of_the_steps_are_those_of_running_jobs(flags: Sequence[str], file: Path) -> None:
+    assert labels_of(steps_of(flags)) == file.read_text().splitlines(), (
         "A running streaming job can be updated only by one with the same labels. If they have to change, "
-        f"write the new ones into {LABELS.name}, and tell users of --transform_name_mapping."
+        f"write the new ones into {file.name}, and tell users of --transform_name_mapping."
     )
+
+
+def test_batch_and_streaming_differ_within_source_batching_and_sinks_only() -> None:
+    def step(label: str) -> str:
+        return label.partition("/")[0]
+
+    batch, streaming = set(labels_of(steps_of(FLAGS))), set(labels_of(steps_of(STREAMING_FLAGS)))
+    assert {step(label) for label in batch} == {step(label) for label in streaming}
+    different = {step(label) for label in batch ^ streaming}
+    assert different == {"Source", "BatchFiles", "WritePredictions", "WriteDeadLetters"}
 
 
 def test_it_reads_source_batch_read_predict_sink(labels: list[str]) -> None:
     outermost = {label for label in labels if "/" not in label}
     assert outermost == {
         *("Source", "BatchFiles", "ReadFiles", "Predict", "WritePredictions"),
-        *("DeadLetters", "WriteDeadLetters"),
+        *("DeadLetters", "WriteDeadLetters", "LostDeadLetters"),
     }
 
 
@@ -60,8 +88,9 @@ def test_each_step_feeds_the_next_and_every_stage_the_dead_letters(steps: list[A
         "ReadFiles": ["BatchFiles"],
         "Predict": ["ReadFiles"],
         "WritePredictions": ["Predict"],
-        "DeadLetters": ["Predict", "ReadFiles", "Source"],
+        "DeadLetters": ["Predict", "ReadFiles", "Source", "WritePredictions"],
         "WriteDeadLetters": ["DeadLetters"],
+        "LostDeadLetters": ["WriteDeadLetters"],
     }
 
 

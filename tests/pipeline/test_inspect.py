@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from google.cloud.bigquery import SchemaField
 
+from emulators.storage import fake_gcs_server, storage_client_of
 from pipeline.convert import main as convert
 from pipeline.inspect_model import main
-from tests.emulators import fake_gcs_server, storage_client_of
 from tests.transforms.predictors.engines.installed import require
 from transforms.errors import UsageError
 from transforms.predictors.saved_model_files import fingerprint

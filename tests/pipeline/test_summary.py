@@ -18,6 +18,7 @@ from tests.conftest import IMAGES, MAX_FILE_BYTES, MODEL, BadFile, run
 
 SUMMARY = Summary(
     inputs=10,
+    skipped={},
     predictions=8,
     dead_letters={"read/FileMissing": 1, "decode/DecodeError": 1},
     unaccounted=0,
@@ -37,8 +38,8 @@ SUMMARY = Summary(
     seconds=2.0,
     files_per_second=4.0,
     bytes_per_second=2_500_000.0,
-    output="out/predictions-*.jsonl",
-    dead_letters_output="out/dead_letters-*.jsonl",
+    outputs=["out/predictions-*.jsonl"],
+    dead_letters_outputs=["out/dead_letters-*.jsonl"],
 )
 
 
@@ -81,6 +82,18 @@ def test_it_reads_well() -> None:
     ]
 
 
+def test_what_was_skipped_and_several_outputs_have_lines_of_their_own() -> None:
+    table = "bigquery:my-project.digits.predictions"
+    lines = str(
+        replace(SUMMARY, skipped={"duplicate": 3}, outputs=["out/predictions-*.jsonl", table])
+    ).splitlines()
+    assert "  skipped, duplicate    3" in lines
+    assert lines[-3:-1] == [
+        "  output                out/predictions-*.jsonl",
+        f"                        {table}",
+    ]
+
+
 def test_what_is_lost_stands_out() -> None:
     assert "UNACCOUNTED           1" in str(replace(SUMMARY, unaccounted=1))
 
@@ -110,7 +123,7 @@ def test_its_numbers_are_those_of_the_files(
 
     assert sorted(tmp_path.glob("*.jsonl")) == sorted(
         path
-        for pattern in (summary["output"], summary["dead_letters_output"])
+        for pattern in (*summary["outputs"], *summary["dead_letters_outputs"])
         for path in tmp_path.glob(Path(pattern).name)
     )
 

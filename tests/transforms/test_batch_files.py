@@ -58,3 +58,15 @@ def test_a_smallest_size_beyond_the_largest_is_refused(size: int) -> None:
 def test_a_smallest_size_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="min_batch_size is 0"):
         BatchFiles(8, min_batch_size=0)
+
+
+def test_batches_that_form_across_bundles_lose_no_file() -> None:
+    with local_pipeline() as pipeline:
+        batches = collect(pipeline | beam.Create(REFS) | BatchFiles(32, max_wait_seconds=60))
+    assert sorted((ref for batch in batches for ref in batch), key=lambda ref: ref.generation) == REFS
+    assert max(map(len, batches)) == 32
+
+
+def test_a_wait_below_0_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_wait_seconds is -1; it must be at least 0"):
+        BatchFiles(8, max_wait_seconds=-1)

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 from transforms import storage
 from transforms.errors import (
     EmptyFile,
@@ -193,6 +194,47 @@ class TestOutcomes:
         (ref,) = files(3)
         Path(ref.uri).unlink()
         assert type(outcome_of(opened(), ref)) is FileMissing
+
+
+class TestContentThatWasBrought:
+    REF = FileRef("pubsub:1", generation=5, attributes={"label": 3}, content=b"content")
+
+    def test_it_is_passed_on_without_a_storage(self, opened: Opened, gated: GatedStorage) -> None:
+        outcome = outcome_of(opened(), self.REF)
+        assert outcome == FileBytes(FileRef("pubsub:1", 5, 7, {"label": 3}), b"content")
+        assert gated.reading() == set()
+
+    def test_it_goes_before_what_the_storage_has_under_that_name(
+        self, tmp_path: Path, opened: Opened
+    ) -> None:
+        (tmp_path / "a.png").write_bytes(b"another")
+        assert outcome_of(opened(), replace(self.REF, uri=str(tmp_path / "a.png"))).content == b"content"
+
+    @pytest.mark.parametrize("content", [True, False])
+    @pytest.mark.parametrize(("brought", "error"), [(b"", EmptyFile), (b"123456", FileTooLarge)])
+    def test_its_size_is_checked_whatever_was_said(
+        self, opened: Opened, content: bool, brought: bytes, error: type[Exception]
+    ) -> None:
+        ahead = opened(content=content, max_file_bytes=5)
+        assert type(outcome_of(ahead, replace(self.REF, content=brought, size=3))) is error
+
+    def test_a_model_that_takes_names_cannot_be_fed_with_it(self, opened: Opened) -> None:
+        error = outcome_of(opened(content=False), self.REF)
+        assert type(error) is UnsupportedLocation
+        assert "pubsub:1 came as bytes" in str(error)
+
+    def test_it_takes_no_room_and_gives_none_back(
+        self, opened: Opened, files: Any, gated: GatedStorage
+    ) -> None:
+        ahead = opened(ahead_bytes=100)
+        ahead.put([replace(self.REF, content=b"x" * 500)], None)
+        first, second = files(100, 100)
+        taken(ahead)
+        ahead.put([self.REF], None)
+        ahead.put([first], None)
+        gated.wait_for_readers(first.uri)
+        ahead.put([second], None)
+        assert gated.reading() == {first.uri}
 
 
 class TestOrder:

@@ -90,6 +90,21 @@ def test_names_are_passed_on_when_the_model_reads_them(tmp_path: Path, uris: lis
     assert letter.error == "FileMissing"
 
 
+def test_what_messages_have_brought_goes_along_with_files(uris: list[str]) -> None:
+    brought = FileRef("pubsub:1", 5, attributes={"label": 3}, content=b"brought")
+    empty = FileRef("pubsub:2", 6, content=b"")
+    (batch,), (letter,) = read([[FileRef(uris[0]), brought, empty, FileRef(uris[1])]], ReadFiles())
+    assert [item.ref.uri for item in batch] == [uris[0], "pubsub:1", uris[1]]
+    assert batch[1] == FileBytes(FileRef("pubsub:1", 5, 7, {"label": 3}), b"brought")
+    assert (letter.uri, letter.generation, letter.error) == ("pubsub:2", 6, "EmptyFile")
+
+
+def test_what_messages_have_brought_is_no_name_for_a_model_that_takes_names(uris: list[str]) -> None:
+    (batch,), (letter,) = read([[FileRef("pubsub:1", 5, content=b"x"), FileRef(uris[0])]], ReadFiles("names"))
+    assert [item.ref.uri for item in batch] == uris[:1]
+    assert (letter.stage, letter.error, letter.uri) == ("read", "UnsupportedLocation", "pubsub:1")
+
+
 def test_every_batch_keeps_its_time_and_window_though_it_leaves_later(
     tmp_path: Path, uris: list[str]
 ) -> None:

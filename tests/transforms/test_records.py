@@ -14,6 +14,9 @@ from transforms.errors import (
     ListError,
     ModelUnavailable,
     ParseError,
+    PlaceNotAllowed,
+    RecordTooLarge,
+    RowRefused,
     StorageUnavailable,
 )
 from transforms.records import MAX_MESSAGE_CHARS, DeadLetter, FileBytes, FileRef, prediction_id, utc_now
@@ -46,7 +49,7 @@ class TestPredictionId:
         assert prediction_id(ref, version, signature) != prediction_id(REF, "1", "a")
 
     def test_nothing_else_does(self) -> None:
-        same = replace(REF, size=None, attributes={})
+        same = replace(REF, size=None, attributes={}, content=b"x")
         assert prediction_id(same, "1", "a") == prediction_id(REF, "1", "a")
 
     def test_names_with_odd_signs_have_one(self) -> None:
@@ -92,12 +95,26 @@ class TestDeadLetter:
     def test_the_stage_is_that_of_the_error(self) -> None:
         assert DeadLetter.of(ListError("nothing"), REF).stage == "list"
 
+    @pytest.mark.parametrize("error", [RowRefused("no"), RecordTooLarge("no")])
+    def test_what_an_output_refuses_failed_at_the_stage_write(self, error: Exception) -> None:
+        letter = DeadLetter.of(error, REF, prediction_id="id", model_version="version")
+        assert (letter.stage, letter.error, letter.prediction_id) == ("write", type(error).__name__, "id")
+        assert not letter.retryable
+
+    def test_a_place_that_is_not_allowed_is_named_at_the_stage_parse(self) -> None:
+        letter = DeadLetter.of(PlaceNotAllowed("not there", REF.uri), REF)
+        assert (letter.stage, letter.error, letter.uri) == ("parse", "PlaceNotAllowed", REF.uri)
+
     def test_an_error_of_a_model_counts_as_the_predict_stages(self) -> None:
         letter = DeadLetter.of(ZeroDivisionError("division by zero"), REF)
         assert (letter.stage, letter.error, letter.retryable) == ("predict", "ZeroDivisionError", False)
 
     def test_a_long_message_is_cut(self) -> None:
         assert len(DeadLetter.of(FileMissing("x" * 10_000)).message) == MAX_MESSAGE_CHARS
+
+
+def test_a_file_does_not_show_its_bytes() -> None:
+    assert repr(replace(REF, content=b"secret")) == repr(REF)
 
 
 @pytest.mark.parametrize("record", [REF, FileBytes(REF, b"\0"), DeadLetter.of(FileMissing("no"), REF)])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -13,13 +14,22 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import storage
+from transforms.records import utc_now
 from transforms.schemas import Record
 from transforms.sinks.formats import FORMATS, RecordWriter
 
 INCOMPLETE = ".incomplete-"
+
+SHARDS = 4
+"""How many workers may write the records of one window at the same time, each to a file of its own."""
+
+# What the runner keeps of a window for so long is a few bytes; a record that came later would be lost.
+_LATENESS_SECONDS = 100 * 365 * 24 * 60 * 60
 
 _WRITTEN = re.compile(rf"-\d{{8}}T\d{{6}}-[0-9a-f]{{12}}\.({'|'.join(FORMATS)})")
 
@@ -36,28 +46,73 @@ class ToFiles(beam.PTransform[PCollection[Record], PCollection[str]]):
         prefix: How the names begin, with the folder: `gs://bucket/out/predictions`.
         format: One of `FORMATS`.
         schema: Of the records.
+        window_seconds: For a stream, whose bundles may hold one record each: the records that come here
+            within so many seconds go to at most `SHARDS` files, which are written at the end of that time.
+            Those that the runner takes for late go to files of their own, however late they are. None for a
+            file a bundle.
     """
 
     prefix: str
     format: str
     schema: pa.Schema
+    window_seconds: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a format that does not exist."""
+        """Refuse a format that does not exist, and windows that are none."""
         super().__init__()
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}; it must be one of {', '.join(FORMATS)}")
+        if self.window_seconds is not None and self.window_seconds < 1:
+            raise ValueError(f"window_seconds is {self.window_seconds}; it must be at least 1, or None")
 
     def expand(self, records: PCollection[Record]) -> PCollection[str]:
         """Return the names of the files."""
+        if self.window_seconds is not None:
+            records = _collected(records, self.window_seconds)
         write = beam.ParDo(_Write(self.prefix, self.format, self.schema))
-        names: PCollection[str] = (
-            records
-            | "Write" >> write.with_output_types(tuple[str, str])
-            | "Accept" >> beam.Reshuffle()
-            | "Name" >> beam.Map(_name).with_output_types(str)
-        )
+        written = records | "Write" >> write.with_output_types(tuple[str, str])
+        if self.window_seconds is not None:
+            # Beam's local runner loses in a Reshuffle what is late for its window.
+            written = written | "Release" >> beam.WindowInto(GlobalWindows())
+        accepted = written | "Accept" >> beam.Reshuffle()
+        names: PCollection[str] = accepted | "Name" >> beam.Map(_name).with_output_types(str)
         return names
+
+
+def _collected(records: PCollection[Record], seconds: int) -> PCollection[Record]:
+    """Hold records back until the end of their window, and let each file's share go on as one bundle.
+
+    Their own times would not do for windows: a message's may be years old, or the same for all files of a
+    list. At their arrival here they are as young as the watermark, so that few are late.
+    """
+    record_type: Any = records.element_type
+    windows = beam.WindowInto(
+        FixedWindows(seconds),
+        trigger=AfterWatermark(late=AfterCount(1)),
+        accumulation_mode=AccumulationMode.DISCARDING,
+        allowed_lateness=_LATENESS_SECONDS,
+    )
+    collected: PCollection[Record] = (
+        records
+        | "Arrive" >> beam.Map(_arrived).with_output_types(record_type)
+        | "Window" >> windows
+        | "Shard" >> beam.Map(_sharded).with_output_types(tuple[int, record_type])
+        | "Collect" >> beam.GroupByKey()
+        | "Records" >> beam.FlatMap(_records).with_output_types(record_type)
+    )
+    return collected
+
+
+def _arrived(record: Record) -> TimestampedValue[Record]:
+    return TimestampedValue(record, utc_now().timestamp())
+
+
+def _sharded(record: Record) -> tuple[int, Record]:
+    return random.randrange(SHARDS), record  # noqa: S311 (nobody gains by guessing it)
+
+
+def _records(shard: tuple[int, Iterable[Record]]) -> Iterable[Record]:
+    return shard[1]
 
 
 def written_files(prefix: str) -> Iterator[str]:

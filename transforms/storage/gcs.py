@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar, cast
@@ -38,11 +39,13 @@ class GcsStorage:
             ref = self._stat(ref.uri, ref.generation)
         check_size(ref.uri, ref.size or 0, max_bytes)
 
-        def download() -> Any:
+        def download() -> bytes:
+            content = _AtMost(ref.uri, max_bytes)
             blob = _object(ref.uri, ref.generation)
-            return blob.download_as_bytes(raw_download=True, timeout=REQUEST_SECONDS)
+            blob.download_to_file(content, raw_download=True, timeout=REQUEST_SECONDS)
+            return content.getvalue()
 
-        return cast(bytes, _translated(ref.uri, download))
+        return _translated(ref.uri, download)
 
     def stream(self, uri: str) -> BinaryIO:
         """See `Storage.stream`; of the generation that is the present one now."""
@@ -92,6 +95,19 @@ class GcsStorage:
 
         blob = _translated(uri, ask)
         return FileRef(uri, generation=blob.generation, size=blob.size)
+
+
+class _AtMost(io.BytesIO):
+    """Bytes in memory, no more than are allowed: the size that a message tells may be a lie."""
+
+    def __init__(self, uri: str, max_bytes: int) -> None:
+        super().__init__()
+        self._uri = uri
+        self._max_bytes = max_bytes
+
+    def write(self, data: Any) -> int:
+        check_size(self._uri, self.tell() + len(data), self._max_bytes)
+        return super().write(data)
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 from tests.transforms import digits
 from tests.transforms.toy_models import save_adder, save_vocabulary
 from transforms.errors import ModelError

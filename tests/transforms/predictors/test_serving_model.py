@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from apache_beam.internal import pickler
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 from tests.transforms.versioned_models import (
     ASSET,
     STEP,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 from tests.transforms.versioned_models import (
     ASSET,
     INDEX,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.transforms.window import FixedWindows, GlobalWindow, IntervalWindow, TimestampedValue
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 from tests.transforms.pipelines import collect, local_pipeline
 from tests.transforms.toy_predictors import SIGNATURE
 from transforms import storage
@@ -43,7 +43,7 @@ def prediction(number: int) -> Prediction:
 
 
 RECORDS = [prediction(number) for number in range(100)]
-UNWRITABLE = replace(RECORDS[0], outputs={"size": object()})
+UNWRITABLE = replace(RECORDS[0], outputs={"size": np.array([1j])})
 
 
 def write(prefix: str | Path, format_name: str, records: Iterable[Record]) -> list[str]:

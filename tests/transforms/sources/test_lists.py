@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 from transforms.errors import ListError, ParseError
 from transforms.json_values import record_to_json
 from transforms.records import DeadLetter, FileRef

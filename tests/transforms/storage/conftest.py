@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import fake_gcs_server, storage_client_of
+from emulators.storage import fake_gcs_server, storage_client_of
 
 
 @pytest.fixture(scope="session")

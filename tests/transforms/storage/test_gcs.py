@@ -110,6 +110,13 @@ class TestRead:
             GcsStorage().read(ref, 4)
         assert requests_made == []
 
+    @pytest.mark.parametrize("allowed", [4, 100_000])
+    def test_a_size_that_is_a_lie_gets_no_more_into_memory(self, bucket: Any, allowed: int) -> None:
+        uri = put(bucket, "a.png", b"x" * 1_000_000)
+        ref = GcsStorage().stat(uri)
+        with pytest.raises(FileTooLarge, match=f"{uri} has .* at most {allowed:,} "):
+            GcsStorage().read(FileRef(uri, ref.generation, size=3), allowed)
+
     def test_an_object_as_large_as_allowed_is_read(self, bucket: Any) -> None:
         assert storage.read(put(bucket, "a.png", b"12345"), 5) == b"12345"
 
