@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
 
 from emulators.bigquery import PROJECT
 from emulators.pubsub import create_subscription, create_topic, publish, pull
@@ -118,14 +119,15 @@ def test_an_upload_becomes_a_row_and_a_bad_one_a_row_of_the_dead_letters(
         place.blob(image.name).upload_from_filename(str(image))
     place.blob("cut.png").upload_from_string(IMAGES[0].read_bytes()[:40])
     place.blob(IMAGES[0].name).delete()
+    place.blob(IMAGES[1].name).upload_from_filename(str(IMAGES[30]))  # over what was notified of
 
     with Job(flags) as job:
-        published = messages(seen.subscription, 19)  # all but the one that is gone
+        published = messages(seen.subscription, 19)  # all but the contents that are gone
 
     assert job.summary is not None
     assert job.summary.unaccounted == 0
-    assert job.summary.dead_letters == {"decode/DecodeError": 1, "read/FileMissing": 1}
-    assert job.summary.skipped == {"OBJECT_DELETE": 1}
+    assert job.summary.dead_letters == {"decode/DecodeError": 1, "read/FileMissing": 2}
+    assert job.summary.skipped == {"OBJECT_DELETE": 2}  # of the overwritten content too
     ids = {record["prediction_id"] for record in published}
     written = list(bigquery.query(f"SELECT prediction_id FROM `{table}`").result())
     assert {row["prediction_id"] for row in written} == ids
@@ -134,18 +136,24 @@ def test_an_upload_becomes_a_row_and_a_bad_one_a_row_of_the_dead_letters(
     assert {(row["uri"], row["stage"], row["error"]) for row in dead} == {
         (f"gs://{BUCKET}/cut.png", "decode", "DecodeError"),
         (f"gs://{BUCKET}/{IMAGES[0].name}", "read", "FileMissing"),
+        (f"gs://{BUCKET}/{IMAGES[1].name}", "read", "FileMissing"),
     }
 
 
 def test_the_same_files_have_the_same_predictions_by_a_glob_and_by_notifications(
-    bucket: tuple[Any, Channel], channel: Callable[[], Channel], tmp_path: Path
+    bucket: tuple[Any, Channel], channel: Callable[[], Channel], bigquery: Any, tmp_path: Path
 ) -> None:
     place, told = bucket
-    seen = channel()
+    seen, dataset = channel(), f"digits_{next(_numbers)}"
+    bigquery.create_dataset(dataset)
+    table = f"{PROJECT}.{dataset}.predictions"
     for image in IMAGES:
         place.blob(image.name).upload_from_filename(str(image))
-    flags = ("--input_subscription", told.subscription, "--output", f"pubsub:{seen.topic}")
-    with Job((*flags, "--dead_letters", str(tmp_path / "bad"))) as job:
+    flags = (
+        *("--input_subscription", told.subscription, "--output", f"pubsub:{seen.topic}"),
+        *("--output", f"bigquery:{table}", "--output", str(tmp_path / "files"), "--window", "1"),
+    )
+    with Job(flags) as job:
         streamed = messages(seen.subscription, len(IMAGES))
     assert job.summary is not None
     assert job.summary.unaccounted == 0
@@ -159,10 +167,39 @@ def test_the_same_files_have_the_same_predictions_by_a_glob_and_by_notifications
     def outputs(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {record["prediction_id"]: record["outputs"] for record in records}
 
-    assert outputs(streamed).keys() == outputs(batch.predictions).keys()
-    for name, found in outputs(streamed).items():
-        assert found["label"] == outputs(batch.predictions)[name]["label"]
-        assert found["scores"] == pytest.approx(outputs(batch.predictions)[name]["scores"], abs=1e-5)
+    query = f"SELECT prediction_id, outputs.label, outputs.scores FROM `{table}`"
+    in_table = {
+        row["prediction_id"]: {"label": row["label"], "scores": row["scores"]}
+        for row in bigquery.query(query).result()
+    }
+    expected = outputs(batch.predictions)
+    for found in (outputs(streamed), outputs(rows(tmp_path / "files", "predictions")), in_table):
+        assert found.keys() == expected.keys()
+        for name, values in found.items():
+            assert values["label"] == expected[name]["label"]
+            assert values["scores"] == pytest.approx(expected[name]["scores"], abs=1e-5)
+
+
+def test_a_message_as_large_as_pubsub_takes_passes_and_a_larger_one_is_never_published(
+    channel: Callable[[], Channel], tmp_path: Path
+) -> None:
+    told, bad = channel(), channel()
+    content = base64.b64encode(bytes(7_000_000)).decode()
+    large = json.dumps({"uri": "large", "content": content}).encode()
+    with pytest.raises(MessageTooLargeError):
+        publish(told.topic, [(b"x" * 11_000_000, {})])
+    publish(told.topic, [(large, {}), (b"", {"shop": "7"})])
+    flags = ("--input_subscription", told.subscription, "--output", str(tmp_path / "out"))
+
+    with Job((*flags, "--dead_letters", f"pubsub:{bad.topic}")) as job:
+        dead = messages(bad.subscription, 2)
+
+    assert {(record["uri"], record["error"]) for record in dead} == {
+        ("large", "DecodeError"),
+        (None, "ParseError"),
+    }
+    assert job.summary is not None
+    assert job.summary.unaccounted == 0
 
 
 MESSAGES = 10_000
