@@ -10,6 +10,7 @@ Counters, in the namespace `beam_predict`:
                                   these and the dead letters of all other stages is inputs - predictions
     bytes_read                    of the files
     batch_size/N                  batches of N files that were predicted on, as many counters as sizes
+    failed_polls                  times that a watched glob could not be listed
     model_loads                   one for each worker process, or for each machine
     engine/ENGINE                 worker processes in which it was tried with others, and computes
     engine_refused/ENGINE         ... in which it was refused
@@ -38,6 +39,7 @@ DEAD_LETTERS = "dead_letters"
 SKIPPED = "skipped"
 BYTES_READ = "bytes_read"
 BATCH_SIZE = "batch_size"
+FAILED_POLLS = "failed_polls"
 MODEL_LOADS = "model_loads"
 ENGINE = "engine"
 ENGINE_REFUSED = "engine_refused"
@@ -63,6 +65,11 @@ def count_skipped(reason: str) -> None:
     """
     _counter(f"{SKIPPED}/{reason}").inc()
     progress.add(listed=-1)  # nothing is left to do for it
+
+
+def count_failed_poll() -> None:
+    """Count a watched glob that could not be listed this time."""
+    _counter(FAILED_POLLS).inc()
 
 
 def count_bytes(read: int) -> None:

@@ -7,20 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, TaggedOutput
 
 from transforms import storage
 from transforms.errors import FileMissing, ListError, ParseError, ReadError
-from transforms.metrics import NAMESPACE, count_dead_letter, count_input
+from transforms.metrics import count_dead_letter, count_failed_poll, count_input
 from transforms.records import DeadLetter, FileRef
 from transforms.results import Results
 from transforms.sources.drop_duplicates import DropDuplicates
 from transforms.sources.globs import expand_glob
 from transforms.sources.polls import Polls
-
-FAILED_POLLS = "failed_polls"
-"""The counter of times that a glob could not be listed."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +67,7 @@ def poll(pattern: str) -> Iterator[FileRef | ParseError]:
     except (ListError, ReadError) as error:
         if not _is_empty(pattern, error):
             _log.warning("%s could not be listed, and is tried again: %s", pattern, error)
-            Metrics.counter(NAMESPACE, FAILED_POLLS).inc()
+            count_failed_poll()
 
 
 def _is_empty(pattern: str, error: Exception) -> bool:
