@@ -1,9 +1,7 @@
-"""Streams on this machine: quick, and stopped when told to; with the Pub/Sub emulator."""
+"""Streams on this machine, stopped when told to; signals are tried on the command, in test_watch.py."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 import uuid
@@ -235,26 +233,6 @@ class TestStopping:
     def test_the_time_ends_a_run(self, subscription: str) -> None:
         result = run_until_stopped(PipelineOptions([]), Batches(subscription).build, max_seconds=0.2)
         assert result.state == PipelineState.DONE
-
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal_ends_a_run_and_its_handler_is_put_back(
-        self, number: signal.Signals, topic: str, subscription: str
-    ) -> None:
-        out = Batches(subscription)
-        before = signal.getsignal(number)
-        publish_names(topic, [1])
-
-        def interrupt() -> None:
-            wait_for(lambda: len(out.names()) == 1)
-            os.kill(os.getpid(), number)
-
-        interrupting = threading.Thread(target=interrupt)
-        interrupting.start()
-        result = run_until_stopped(PipelineOptions([]), out.build, max_seconds=SECONDS)
-        interrupting.join()
-        assert result.state == PipelineState.DONE
-        assert counters(result) == {"inputs": 1}
-        assert signal.getsignal(number) is before
 
     def test_what_a_step_raises_ends_the_run(self, topic: str, subscription: str) -> None:
         def build(pipeline: beam.Pipeline) -> None:
