@@ -16,7 +16,12 @@ from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.functions import Tensors
 from transforms.predictors.local_copy import local_copy
 from transforms.predictors.saved_model import DEFAULT_SIGNATURE
-from transforms.predictors.tensorflow_runtime import import_tensorflow, item_error, summarize
+from transforms.predictors.tensorflow_runtime import (
+    call_concrete,
+    import_tensorflow,
+    item_error,
+    summarize,
+)
 
 _HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _CONFIG = "config.json"
@@ -107,9 +112,7 @@ class KerasFunction:
 
     def call(self, inputs: Tensors) -> Tensors:
         """See `Function.call`."""
-        constant = import_tensorflow().constant
-        outputs = self._call(**{name: constant(values) for name, values in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
+        return call_concrete(self._call, inputs)
 
     def item_error(self, error: Exception) -> ItemError:
         """See `Function.item_error`."""

@@ -12,7 +12,12 @@ from transforms.predictors.base import Signature
 from transforms.predictors.functions import Tensors, load_once
 from transforms.predictors.local_copy import local_copy
 from transforms.predictors.saved_model_files import read_signatures
-from transforms.predictors.tensorflow_runtime import import_tensorflow, item_error, summarize
+from transforms.predictors.tensorflow_runtime import (
+    call_concrete,
+    import_tensorflow,
+    item_error,
+    summarize,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -69,9 +74,7 @@ class SavedModelFunction:
 
     def call(self, inputs: Tensors) -> Tensors:
         """See `Function.call`."""
-        constant = import_tensorflow().constant
-        outputs = self._call(**{name: constant(values) for name, values in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
+        return call_concrete(self._call, inputs)
 
     def item_error(self, error: Exception) -> ItemError:
         """See `Function.item_error`."""

@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transforms.errors import (
@@ -42,6 +42,13 @@ def import_tensorflow() -> Any:
             with standard_error_without(_NOISE):
                 importlib.import_module("tensorflow")
     return sys.modules["tensorflow"]
+
+
+def call_concrete(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Call a concrete function of TensorFlow's with NumPy arrays, and return its outputs as such."""
+    constant = import_tensorflow().constant
+    outputs = function(**{name: constant(values) for name, values in inputs.items()})
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def item_error(error: Exception) -> ItemError:
