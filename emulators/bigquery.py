@@ -10,10 +10,10 @@ from typing import Any
 from unittest import mock
 
 from emulators.processes import MissingProgram, free_port, running
+from emulators.pubsub import PROJECT
 from transforms.sinks.bigquery_tables import EMULATOR_VARIABLE
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-bqemulator"
-PROJECT = "beam-predict-local"
 
 # It loads DuckDB's extension for geography, and would download it if it were not installed.
 _START = """

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from emulators.processes import MissingProgram, free_port, running
+from pipeline.pubsub_clients import EMULATOR_VARIABLE as HOST_VARIABLE
 from pipeline.pubsub_clients import subscriber_client
 
-HOST_VARIABLE = "PUBSUB_EMULATOR_HOST"
 PROJECT = "beam-predict-local"
 
 _PROGRAM = "platform/pubsub-emulator/bin/cloud-pubsub-emulator"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
-from options.flags import Text
+from options.flags import PubSubPath, Text
 from transforms.sinks.bigquery_tables import TableName
 
 TABLE_MARK = "bigquery:"
 TOPIC_MARK = "pubsub:"
 
-_TOPIC = re.compile(r"projects/[a-z0-9.:-]+/topics/[A-Za-z][\w.~+%-]{2,254}", re.ASCII)
+_TOPIC = PubSubPath("topic")
 
 
 @dataclass(frozen=True)
@@ -74,19 +73,8 @@ def parse_destination(text: str) -> Destination:
     if text.startswith(TABLE_MARK):
         return Table(TableName.parse(text.removeprefix(TABLE_MARK)))
     if text.startswith(TOPIC_MARK):
-        return Topic(parse_topic(text.removeprefix(TOPIC_MARK)))
+        return Topic(_TOPIC.parse(text.removeprefix(TOPIC_MARK)))
     return Files(text)
-
-
-def parse_topic(text: str) -> str:
-    """Return the path of a topic.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if not _TOPIC.fullmatch(text):
-        raise ValueError("must name a topic as projects/PROJECT/topics/TOPIC")
-    return text
 
 
 def beside(destination: Destination) -> Destination | None:

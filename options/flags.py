@@ -51,6 +51,20 @@ class Text:
         return value
 
 
+class PubSubPath(Text):
+    """The path of a subscription or a topic of Pub/Sub's."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"projects/PROJECT/{kind}s/{kind.upper()}")
+        self._path = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
+
+    def parse(self, text: str) -> str:
+        """See `Kind.parse`."""
+        if not self._path.fullmatch(super().parse(text)):
+            raise ValueError(f"must be {self.metavar}")
+        return text
+
+
 @dataclass(frozen=True)
 class Assignment:
     """A name and a value."""

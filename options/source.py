@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from options.flags import Bytes, Choice, Flag, FlagGroup, Invalid, Text, Whole, add_flags
+from options.flags import Bytes, Choice, Flag, FlagGroup, Invalid, PubSubPath, Text, Whole, add_flags
 from transforms.read_files import DEFAULT_MAX_FILE_BYTES, DEFAULT_READ_AHEAD_BYTES, DEFAULT_READ_THREADS
 from transforms.sources.from_inputs import LIST_MARK
 from transforms.sources.from_pubsub import DEFAULT_DEDUPE_SECONDS
@@ -15,22 +14,6 @@ from transforms.sources.messages import MESSAGE_FORMATS
 
 SOURCES = ("input", "input_subscription", "input_topic")
 MESSAGE_FLAGS = ("message_format", "timestamp_attribute", "id_label", "allowed_prefix")
-
-_PATH = "projects/PROJECT/{0}s/{1}"
-
-
-class PubSubPath(Text):
-    """The path of a subscription or a topic."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(_PATH.format(kind, kind.upper()))
-        self._path = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
-
-    def parse(self, text: str) -> str:
-        """See `Kind.parse`."""
-        if not self._path.fullmatch(super().parse(text)):
-            raise ValueError(f"must be {self.metavar}")
-        return text
 
 
 class SourceOptions(FlagGroup, PipelineOptions):

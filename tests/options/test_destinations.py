@@ -78,7 +78,7 @@ def test_the_dead_letters_of_a_topic_need_a_place() -> None:
     ("text", "told"),
     [
         ("bigquery:table", "must name a table as PROJECT.DATASET.TABLE"),
-        ("pubsub:predictions", "must name a topic as projects/PROJECT/topics/TOPIC"),
+        ("pubsub:predictions", "must be projects/PROJECT/topics/TOPIC"),
     ],
 )
 def test_what_names_no_table_or_topic_is_told(text: str, told: str) -> None:
