@@ -1,6 +1,7 @@
 """The command line: one module a group of flags."""
 
 from options.batching import BatchingOptions
+from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
 from options.model import ModelOptions
 from options.parsing import GROUPS, parse
@@ -11,6 +12,7 @@ from options.source import SourceOptions
 __all__ = [
     "GROUPS",
     "BatchingOptions",
+    "EndpointOptions",
     "EngineOptions",
     "ModelOptions",
     "PostprocessingOptions",

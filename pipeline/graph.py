@@ -32,6 +32,7 @@ class Steps:
     predictions: ToAll
     dead_letters: ToAll
     model_sharing: ModelSharing = "process"
+    batches_in_flight: int = 1
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
@@ -41,7 +42,7 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
     predicted = contents.main | "Predict" >> Predict(
-        steps.predictor, steps.batch.max_batch_size, steps.model_sharing
+        steps.predictor, steps.batch.max_batch_size, steps.model_sharing, steps.batches_in_flight
     )
     refused = predicted.main | "WritePredictions" >> steps.predictions
 

@@ -204,10 +204,14 @@ class WireFormat(Protocol):
         """
 
     def describe(self, reply: Reply) -> tuple[TensorSpec, ...]:
-        """Tell the outputs, sorted by name, by the answer to a request of one item; see `parse` for what is raised.
+        """Tell the outputs, sorted by name, by the answer to a request of one item.
 
         Where the protocol does not tell types, whole numbers are int64, other numbers float64. The first
-        dimension of each is None, the batch's; the others are those of this answer, None where it says nothing.
+        dimension of each is None, the batch's; the others are those of this answer, or None where it says
+        nothing.
+
+        Raises:
+            CallFailed: See `parse`.
         """
 
     def metadata_request(self, version: str | None) -> Request | None:
