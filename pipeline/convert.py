@@ -11,7 +11,7 @@ from typing import Any
 from options import ModelOptions
 from options.conversion import ConversionOptions
 from pipeline.exit_codes import DONE
-from pipeline.job import make_wishes
+from pipeline.make_predictor import make_wishes
 from pipeline.model_command import ChosenModel, choose_model, make_parser, missing_model, parse, view
 from pipeline.sample_files import read_listed
 from transforms import storage

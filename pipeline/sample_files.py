@@ -16,7 +16,10 @@ MAX_SAMPLES = 3
 
 
 def first_files(source: SourceOptions, kind: InputKind) -> Iterator[FileBytes | ItemError]:
-    """Read the first files that a job will predict on, or tell why one cannot be; none of those of messages."""
+    """Read the first files that a job will predict on, or tell why one cannot be read.
+
+    Of what comes by messages, there are none yet.
+    """
     listed = itertools.chain.from_iterable(map(list_files, source.input or ()))
     for entry in itertools.islice(listed, MAX_SAMPLES):
         try:
