@@ -221,8 +221,8 @@ def _give_up(problem: str, body: bytes) -> CallFailed:
 def _check_batch(name: str, shape: tuple[int, ...], count: int) -> None:
     if shape[:1] != (count,):
         raise CallFailed(
-            f"the output {name!r} of the endpoint's answer to {count} items is of the shape {shown(list(shape))}; "
-            "its first dimension must be the batch's",
+            f"the output {name!r} of the endpoint's answer to {count} items is of the shape "
+            f"{shown(list(shape))}; its first dimension must be the batch's",
             action=Action.BISECT,
             status="answer",
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -16,6 +16,7 @@ from transforms.predictors.remote.wire import Action, CallFailed, Reply, Request
 
 _SLACK = 64 << 10  # what a request may take beyond its limit, so that the sender's own arithmetic decides
 _PUSHBACK = "grpc-retry-pushback-ms"
+_MILLISECONDS = re.compile("[0-9]{1,12}")
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     # Repeating is the caller's business, and so is what names say in the DNS about it.
@@ -24,32 +25,33 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # gRPC lets up to two minutes pass before it looks for a server again that was down.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # A connection that was lost in silence is noticed while a call waits. Servers endure one such question in five
-    # minutes, and two more: https://github.com/grpc/grpc/blob/master/doc/keepalive.md
+    # A connection that was lost in silence is noticed while a call waits. Servers endure one such question in
+    # five minutes, and two more: https://github.com/grpc/grpc/blob/master/doc/keepalive.md
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # The limit of an answer's size is for what comes over the wire: no few bytes may stand for many.
-    ("grpc.compression_enabled_algorithms_bitset", 1),
 )
 
-_Call = Callable[..., tuple[bytes, Any]]
+_TOO_LARGE_TO_READ = re.compile("CLIENT: Received message larger|Decompressed message larger")
+"""What gRPC says of an answer; it says much the same of requests."""
+
+_NAME = re.compile(r"[a-z0-9_.-]+(?<!-bin)")  # such a name's value is no text
 
 
 class GrpcTransport:
     """Sends the messages of gRPC as they are; see `Transport`.
 
-    One HTTP/2 connection carries all that is under way. It is opened by the first call, and again when it is lost.
-    The transport belongs to the process that made it: it cannot be pickled, and is of no use in a forked process.
-    gRPC takes a proxy from `grpc_proxy`, `https_proxy` and `http_proxy`, and exceptions from `no_proxy`, all in
-    lower case.
+    One HTTP/2 connection carries all that is under way. It is opened by the first call, and again when it is
+    lost. A transport is made by the process that uses it: it cannot be pickled, and gRPC does not promise
+    that a forked process can go on with it. A proxy is taken from `grpc_proxy`, `https_proxy` and `http_proxy`,
+    and what needs none from `no_grpc_proxy` and `no_proxy`; gRPC reads them in lower case only.
 
     Args:
         endpoint: Where the server is, and whether it is asked over TLS.
         credentials: What goes along as metadata.
         max_request_bytes: The most that is sent.
         max_answer_bytes: The most that is read.
-        ca: The certificates that may have signed the server's, as PEM; None for those that gRPC brings along, or that
-            `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names.
+        ca: The certificates that may have signed the server's, as PEM; None for those that gRPC brings along,
+            or that `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names.
     """
 
     def __init__(
@@ -85,21 +87,21 @@ class GrpcTransport:
 
     def _send(self, request: Request, deadline: float) -> Reply:
         metadata = self._metadata()
-        method: _Call = self._method(
-            request.target
-        ).with_call  # without serializers: bytes go, and bytes come
+        method = self._method(request.target)  # without serializers: bytes go, and bytes come
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:  # for which gRPC may still send it
+            raise grpc_failure("DEADLINE_EXCEEDED", "no time was left for the call")
         try:
-            body, call = method(request.body, timeout=max(deadline - time.monotonic(), 0), metadata=metadata)
+            return Reply(method(request.body, timeout=seconds, metadata=metadata))
         except grpc.RpcError as error:
             raise _failed(error) from error
-        return Reply(body, {key: value for key, value in call.trailing_metadata() if isinstance(value, str)})
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         metadata = tuple((name.lower(), value) for name, value in self._credentials.headers().items())
         for name, value in metadata:
-            if not (value.isascii() and value.isprintable()):  # gRPC's own error would show the value
-                raise CallFailed(
-                    f"the credentials cannot be sent: the value of {name!r} is not printable ASCII",
+            if not (_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
+                raise CallFailed(  # without the value, which gRPC's own error might show
+                    f"gRPC cannot send the credentials: {name!r} or its value is not what metadata may be",
                     action=Action.GIVE_UP,
                     status="credentials",
                 )
@@ -107,23 +109,28 @@ class GrpcTransport:
 
 
 def _channel(endpoint: Endpoint, ca: str | None, options: tuple[tuple[str, int], ...]) -> Any:
+    target = f"dns:///{endpoint.url}"  # or a host that is called `unix` would be a socket
     if not endpoint.secure:
-        return grpc.insecure_channel(endpoint.url, options)
+        return grpc.insecure_channel(target, options)
     roots = None if ca is None else ca.encode()
-    return grpc.secure_channel(endpoint.url, grpc.ssl_channel_credentials(roots), options)
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
 
 
 def _failed(error: Any) -> CallFailed:
-    failed = grpc_failure(error.code().name, error.details() or "")
-    pushback = _pushback(error)
-    if pushback is not None:
-        failed.retry_after = pushback
+    details = error.details() or ""
+    failed = grpc_failure(error.code().name, details)
+    failed.retry_after = _pushback(error)
+    if failed.action is Action.SPLIT and _TOO_LARGE_TO_READ.search(details):
+        failed.status = "answer size"
     return failed
 
 
 def _pushback(error: Any) -> float | None:
-    """Return the seconds that the server asks to wait: https://github.com/grpc/proposal/blob/master/A6-client-retries.md."""
+    """Return the seconds that the server asks to wait.
+
+    Source: https://github.com/grpc/proposal/blob/master/A6-client-retries.md.
+    """
     told = dict(error.trailing_metadata() or ()).get(_PUSHBACK)
-    return (
-        int(told) / 1_000 if isinstance(told, str) and told.isdecimal() else None
-    )  # a negative one: do not ask
+    if not isinstance(told, str) or not _MILLISECONDS.fullmatch(told):
+        return None  # a negative one asks for nothing
+    return int(told) / 1_000

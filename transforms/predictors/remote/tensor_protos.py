@@ -1,8 +1,8 @@
 """Tensors as protocol buffers, written and read without TensorFlow.
 
-Source: TensorFlow's `tensor.proto`, `tensor_shape.proto` and `types.proto`; for what a message means that leaves
-values out, and for strings as content, `Tensor::FromProto` in `core/framework/tensor.cc` and `DecodeStringList` in
-`core/lib/core/coding.cc`; for the bytes, https://protobuf.dev/programming-guides/encoding.
+Source: TensorFlow's `tensor.proto`, `tensor_shape.proto` and `types.proto`; for what a message means that
+leaves values out, `Tensor::FromProto` in `core/framework/tensor.cc`; for strings as content,
+`DecodeStringList` in `core/platform/tensor_coding.cc`; for the bytes, https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _from_values(tensor: Any, dtype: str) -> Array:
 
 
 def _packed(tensor: Any, field: str, dtype: np.dtype[Any]) -> Array:
-    """Take values from their bytes in the message, a hundred times as fast as from one Python number after another."""
+    """Take values from their bytes in the message, which is faster than one Python number after another."""
     alone = type(tensor)()
     alone.CopyFrom(tensor)
     alone.DiscardUnknownFields()
@@ -197,8 +197,7 @@ def encode_value(value: Any) -> tuple[bytes, bytes, tuple[int, ...]]:
     """Encode a value, so that it can be part of a batch.
 
     Args:
-        value: `bytes`, `str`, or a NumPy array or scalar; of text that is not UTF-8, such as the names of files may
-            be, the bytes.
+        value: `bytes`, `str`, or a NumPy array or scalar; names of files need not be UTF-8.
 
     Returns:
         What `tensor_chunks` takes, a header and a payload; and the shape.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulators.tf_serving_grpc import tensor_proto
+from emulators.tf_serving_messages import tensor_proto
 from transforms.predictors.arrays import numpy_dtype
 from transforms.predictors.messages import message_classes
 from transforms.predictors.remote.tensor_protos import (
@@ -34,13 +34,11 @@ LIMIT = 1 << 20
 
 def numbers(dtype: str, shape: tuple[int, ...]) -> Array:
     """Make numbers of a dtype, among them its extremes."""
-    extremes: list[Any] = [-np.inf, np.nan, 1 / 3]
-    if numpy_dtype(dtype).kind in "iu":
+    kind, extremes = numpy_dtype(dtype).kind, [-np.inf, np.nan, 1 / 3]
+    if kind in "iu":
         extremes = [np.iinfo(dtype).min, np.iinfo(dtype).max]
-    if dtype == "bool":
-        extremes = []
-    count = int(np.prod(shape))
-    return np.resize(np.array([0, 1, *extremes]).astype(numpy_dtype(dtype)), count).reshape(shape)
+    values = np.array([0, 1, *([] if kind == "b" else extremes)], numpy_dtype(dtype))
+    return np.resize(values, int(np.prod(shape))).reshape(shape)
 
 
 def read(proto: Any, limit: int = LIMIT) -> Array:
@@ -178,7 +176,7 @@ class TestRefusals:
             (lambda: tf.make_tensor_proto(1j), "a tensor of complex128, which is not read"),
             (lambda: tensor_proto(np.complex64(1)), "a tensor of complex64, which is not read"),
             (lambda: TensorProto(dtype=21), "a tensor of the type 21, which is not read"),
-            (lambda: TensorProto(), "a tensor of the type 0, which is not read"),
+            (TensorProto, "a tensor of the type 0, which is not read"),
             (lambda: shaped(tensor_proto(np.ones(3)), -1), r"a tensor of the shape \[-1\], which is none"),
             (
                 lambda: shaped(tensor_proto(np.ones(3)), 2),
