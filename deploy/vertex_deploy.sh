@@ -8,8 +8,8 @@ readonly EXIT_WRONG_USAGE=2
 # sysexits.h: "a support program is missing"
 readonly EXIT_NO_GCLOUD=69
 
-readonly FLAGS='project region model name endpoint_name image signature machine_type accelerator min_replicas max_replicas
-traffic service_account'
+readonly FLAGS='project region model name endpoint_name image signature machine_type accelerator min_replicas
+max_replicas traffic service_account'
 
 readonly PREBUILT_VERSION=2-15
 
@@ -159,7 +159,8 @@ check_number() { # FLAG LEAST MOST
 stop_if_wrong() {
   [ -n "$problems" ] || return 0
   say "deploy/vertex_deploy.sh:" "${problems%?}" "For example:" \
-    "  deploy/vertex_deploy.sh --project my-project --region europe-west4 --model gs://my-bucket/models/digits/1 --name digits" \
+    "  deploy/vertex_deploy.sh --project my-project --region europe-west4 --name digits \\" \
+    "    --model gs://my-bucket/models/digits/1" \
     "--help lists the flags."
   exit "$EXIT_WRONG_USAGE"
 }
@@ -309,7 +310,7 @@ tell_others() { # ENDPOINT_ID ID_OF_THIS DEPLOYMENTS
 tell_endpoint() { # ENDPOINT_ID
   local resource=projects/$project/locations/$region/endpoints/$1
   echo "$resource"
-  echo "beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint $resource --endpoint_auth adc --output out/predictions"
+  echo "beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint $resource --output out/predictions"
 }
 
 main() {

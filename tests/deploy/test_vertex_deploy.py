@@ -80,8 +80,7 @@ def test_what_is_absent_is_created_and_a_second_start_changes_nothing(
     resource = f"projects/{PROJECT}/locations/{REGION}/endpoints/{endpoint}"
     assert first.stdout.splitlines() == [
         resource,
-        f"beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint {resource} --endpoint_auth adc"
-        " --output out/predictions",
+        f"beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint {resource} --output out/predictions",
     ]
     (upload,), (deployment,) = vertex.uploads, vertex.deploys
     image = "europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
