@@ -42,8 +42,8 @@ class GrpcTransport:
 
     One HTTP/2 connection carries all that is under way. It is opened by the first call, and again when it is
     lost. A transport is made by the process that uses it: it cannot be pickled, and gRPC does not promise
-    that a forked process can go on with it. A proxy is taken from `grpc_proxy`, `https_proxy` and `http_proxy`,
-    and what needs none from `no_grpc_proxy` and `no_proxy`; gRPC reads them in lower case only.
+    that a forked process can go on with it. The variables of a proxy are those that gRPC reads, in lower case
+    only: `grpc_proxy`, `https_proxy` and `http_proxy`, and `no_grpc_proxy` and `no_proxy` against them.
 
     Args:
         endpoint: Where the server is, and whether it is asked over TLS.

@@ -2,7 +2,8 @@
 
 Source: TensorFlow's `tensor.proto`, `tensor_shape.proto` and `types.proto`; for what a message means that
 leaves values out, `Tensor::FromProto` in `core/framework/tensor.cc`; for strings as content,
-`DecodeStringList` in `core/platform/tensor_coding.cc`; for the bytes, https://protobuf.dev/programming-guides/encoding.
+`DecodeStringList` in `core/platform/tensor_coding.cc`; for the bytes,
+https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
