@@ -69,7 +69,7 @@ _MODEL_SPEC, _INPUTS, _KEY, _VALUE = 1, 2, 1, 2  # of PredictRequest, and of an 
 _SIGNATURES = "signature_def"
 _PARTS = 3  # of each input: its name, and what `encode_value` returns
 _EXTRA = 64
-"""The bytes of an input beyond these, at most: the numbers and lengths of fields, and the batch's dimension."""
+"""Bytes of an input beyond these, at most: the numbers and lengths of fields, and the batch's dimension."""
 
 _LONGEST_VERSION = str((1 << 63) - 1)
 
