@@ -67,6 +67,7 @@ def test_the_server_takes_what_vertex_ai_says_for_the_place_of_the_model_and_the
         "MODEL": "/nowhere",
         "AIP_STORAGE_URI": str(ROOT / "examples/digits/model"),
         "AIP_HTTP_PORT": port,
+        "SIGNATURE": "from_bytes",
     }
     with started(image, **told) as server:
         assert f":{port}/v1/models/model," in wait_for_line(server, "serving model at ")
