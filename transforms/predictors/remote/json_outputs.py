@@ -127,7 +127,7 @@ def _value(value: Any, spec: TensorSpec) -> Any:
         if not spec.accepts_item(shape):
             raise ValueError(f"it is of the shape {list(shape)}")
         return array.reshape(shape)[()]
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"the output {spec} cannot take {shown(value)}: {error}") from error
 
 
@@ -160,7 +160,7 @@ def _array(leaves: list[Any], dtype: str) -> np.ndarray[Any, Any]:
     if "float" in dtype:  # bfloat16 is one as well
         if str in kinds and _NOT_FINITE.issuperset(leaf for leaf in leaves if isinstance(leaf, str)):
             kinds.remove(str)
-            leaves = [float(leaf) for leaf in leaves]
+            leaves = [float(leaf) if isinstance(leaf, str) else leaf for leaf in leaves]
         return _of_kinds(leaves, kinds, {int, float}, np.float64)
     if dtype == "bool":
         return _of_kinds(leaves, kinds, {bool}, np.bool_)
@@ -170,7 +170,10 @@ def _array(leaves: list[Any], dtype: str) -> np.ndarray[Any, Any]:
 def _of_kinds(leaves: list[Any], kinds: set[type], allowed: set[type], dtype: Any) -> np.ndarray[Any, Any]:
     if kinds - allowed:
         raise ValueError(f"it holds {_names(kinds)}")
-    return np.array(leaves, dtype)
+    try:
+        return np.array(leaves, dtype)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
 
 
 def _string(leaf: Any) -> str | bytes:

@@ -128,6 +128,8 @@ def test_an_output_may_be_called_like_the_mark_of_bytes() -> None:
         ("0.5", _spec("float32"), "strings"),
         (["NaN", "none"], _spec("float32", 2), "strings"),
         ("NaN", _spec("int64"), "strings"),
+        (["NaN", [1]], _spec("float32", None), "lists"),
+        (["NaN", True], _spec("float32", 2), "true or false"),
         (1, _spec("string"), "whole numbers"),
         ({"b64": "eA=="}, _spec("float32"), "objects"),
         ({"b64": "not base64!"}, _spec("string"), "output x"),
@@ -255,7 +257,15 @@ def test_an_answer_tells_its_outputs(prediction: Any, expected: list[TensorSpec]
 
 @pytest.mark.parametrize(
     "prediction",
-    [[[1], [2, 3]], [1, "a"], [True, 1], {"a": {"b": 1}}, [{"label": "cat", "score": 0.5}], {"a": [1, [2]]}],
+    [
+        [[1], [2, 3]],
+        [1, "a"],
+        [True, 1],
+        {"a": {"b": 1}},
+        10**400,
+        [{"label": "cat", "score": 0.5}],
+        {"a": [1, [2]]},
+    ],
 )
 def test_what_no_tensor_is_cannot_be_described(prediction: Any) -> None:
     with pytest.raises(CallFailed, match="cannot be understood") as raised:
