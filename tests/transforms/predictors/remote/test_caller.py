@@ -17,6 +17,7 @@ from transforms.predictors.remote.wire import Action, CallFailed, Reply, Request
 
 REQUEST = Request("http://127.0.0.1/v1/models/m:predict", b"{}")
 LATENCY = 0.05
+POLICY = RetryPolicy()
 
 Fate = Callable[[float], CallFailed | None]
 """What becomes of a request, by the seconds since the beginning."""
@@ -84,7 +85,7 @@ class World:
 
 def world(
     fates: Fate | Sequence[CallFailed | None],
-    policy: RetryPolicy = RetryPolicy(),
+    policy: RetryPolicy = POLICY,
     numbers: Callable[[], float] = lambda: 1.0,
 ) -> World:
     """Make one, where requests have some fates in turn, the last for ever; jitter is the longest there is."""
