@@ -69,10 +69,10 @@ class GoogleTokens:
 
     def renew(self) -> bool:
         """See `Credentials.renew`; a token that others have renewed since this thread got it is kept."""
-        refused = getattr(self._thread, "held", None)
+        refused, held = getattr(self._thread, "held", None), self._held
         if refused is None or not refused.headers:
             return False
-        if self._held is refused:
+        if held and held.headers is refused.headers:
             self._held = None
         return True
 

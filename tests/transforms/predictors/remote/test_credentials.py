@@ -384,6 +384,20 @@ def test_threads_that_wait_for_a_token_share_its_failure() -> None:
     }
 
 
+def test_a_token_that_is_refused_while_it_cannot_be_renewed_is_not_sent_again(
+    server: TokenServer, key_file: Path
+) -> None:
+    began = time.time()
+    now = began
+    credentials = access_tokens(lambda: now)
+    token_of(credentials)
+    server.answer = (503, "busy")
+    now = began + 3_500
+    assert token_of(credentials) == "access-1"
+    assert credentials.renew()
+    assert failure_of(credentials).action is Action.RETRY
+
+
 @pytest.mark.parametrize("text", ["adc", "id_token"])
 def test_a_token_that_the_server_refuses_is_renewed(
     server: TokenServer, machine: TokenServer, text: str
