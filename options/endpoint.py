@@ -14,11 +14,11 @@ from transforms.predictors.remote.connection import (
     DEFAULT_MAX_ANSWER_BYTES,
     DEFAULT_MAX_CONCURRENT_REQUESTS,
     DEFAULT_REQUEST_DEADLINE,
-    REQUEST_FORMATS,
 )
 from transforms.predictors.remote.credentials import Auth
 from transforms.predictors.remote.endpoint import PROTOCOLS, Endpoint, parse_endpoint
 from transforms.predictors.remote.schema_text import EXAMPLE, INPUT_EXAMPLE, parse_schema
+from transforms.predictors.remote.tf_serving import REQUEST_FORMATS
 
 
 class Schema(Text):
@@ -72,10 +72,10 @@ class EndpointOptions(FlagGroup, PipelineOptions):
     FLAGS = (
         Flag(
             "endpoint",
-            "In the place of --model, where the model is served: http(s)://HOST/v1/models/MODEL of TensorFlow "
-            "Serving or KServe (with /versions/N or /labels/LABEL after it, if you like), "
-            "projects/P/locations/L/endpoints/E of Vertex AI, grpc(s)://HOST:PORT/MODEL of TensorFlow Serving, "
-            "or the URL of a container that takes one file a request.",
+            "In the place of --model, where the model is served: http(s)://HOST/v1/models/MODEL of "
+            "TensorFlow Serving or KServe (with /versions/N or /labels/LABEL after it, if you like), "
+            "projects/P/locations/L/endpoints/E of Vertex AI, grpc(s)://HOST:PORT/MODEL of TensorFlow "
+            "Serving, or the URL of a container that takes one file a request.",
             Text("URL"),
         ),
         Flag(
@@ -104,8 +104,8 @@ class EndpointOptions(FlagGroup, PipelineOptions):
         ),
         Flag(
             "endpoint_ca",
-            "A file of certificates in PEM form, one of which has signed the endpoint's. Not given: those that "
-            "the machine trusts.",
+            "A file of certificates in PEM form, one of which has signed the endpoint's. Not given: those "
+            "that the machine trusts.",
             Text("FILE"),
         ),
         Flag(
@@ -129,7 +129,8 @@ class EndpointOptions(FlagGroup, PipelineOptions):
         Flag(
             "max_request_bytes",
             "The largest body of a request, as it is sent; larger batches go in several requests. Not given: "
-            "what the protocol allows: Vertex AI 1.5 MB (10 MB on dedicated endpoints), gRPC 4MiB, else 32MiB.",
+            "what the protocol allows: Vertex AI 1.5 MB (10 MB on hosts of an endpoint's own), gRPC 4MiB, "
+            "else 32MiB.",
             Bytes(),
         ),
         Flag(
@@ -146,8 +147,8 @@ class EndpointOptions(FlagGroup, PipelineOptions):
         ),
         Flag(
             "request_deadline",
-            "How long the endpoint is asked again about an item, where it may answer later; then the item is a "
-            "dead letter.",
+            "How long the endpoint is asked again about an item, where it may answer later; then the item is "
+            "a dead letter.",
             Whole(1, "SECONDS"),
             DEFAULT_REQUEST_DEADLINE,
         ),

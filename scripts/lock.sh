@@ -25,6 +25,7 @@ compile() { # LOCK OLDEST_PYTHON SOURCE ARGUMENT...
 
 compile requirements.lock 3.10 setup.py "$@"
 # Constrained, for scripts/set_up.sh relies on it: what has all of a later lock has all of those before it.
-compile requirements-serving.lock 3.10 setup.py --extra serving --constraint requirements.lock "$@"
+compile requirements-serving.lock 3.10 setup.py --extra serving --extra images --extra litert --extra openvino \
+  --constraint requirements.lock "$@"
 compile requirements-test.lock 3.10 setup.py --extra test --constraint requirements-serving.lock "$@"
 compile requirements-bqemulator.lock 3.11 requirements-bqemulator.in "$@"

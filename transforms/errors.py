@@ -217,7 +217,7 @@ class EndpointUnavailable(RemoteError):
 
 
 class EndpointClosed(RemoteError):
-    """The endpoint has answered before, and refuses all requests now; once it is mended, a try may succeed."""
+    """The endpoint has answered before, and refuses all requests now; once it is mended, it may answer."""
 
     retryable = True
 

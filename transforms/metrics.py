@@ -20,8 +20,8 @@ Counters, in the namespace `beam_predict`:
     retries                       requests that were sent again
     request_failures/STATUS       requests without a usable answer: 503, UNAVAILABLE, timeout, ...
     throttled_msec                that threads have waited because the endpoint has too much to do
-    cumulativeThrottlingSeconds   the same in seconds, under the name by which Dataflow knows that more workers
-                                  would not help
+    cumulativeThrottlingSeconds   the same in seconds, under the name by which Dataflow knows that more
+                                  workers would not help
 
 Distributions, in milliseconds: `model_load_msec`, `warm_up_msec`, `predict_msec` (of a batch); in
 thousandths, `engine_speedup/ENGINE`: TensorFlow's time by the engine's, for a batch.

@@ -35,7 +35,8 @@ class Predict(beam.PTransform[PCollection[Sequence[FileBytes]], Results]):
         warm_up_batch_size: The size of the batch that the model is warmed up with.
         sharing: Whether it is loaded once for each `process`, or once for each `machine`.
         batches_in_flight: How many batches one worker thread hands to the model before it waits for an
-            answer: more than one for a model that is elsewhere. They leave as they are answered, in any order.
+            answer: more than one for a model that is elsewhere. They leave as they are answered, in any
+            order.
     """
 
     predictor: Predictor

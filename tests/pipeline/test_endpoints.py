@@ -19,7 +19,8 @@ from tests.pipeline.serving.served import serving
 FILES = IMAGES[:70]  # three batches
 RESOURCE = "projects/me/locations/europe-west4/endpoints/123"
 TOLERANCE = 1e-6
-SCALE = "scale=0..1"  # as examples/digits/make.py prepares them
+IMAGES_ARE_PREPARED = ("--signature", "from_images", "--preprocess", "scale=0..1")  # as by digits/make.py
+COLUMNS = ("--request_format", "inputs")
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +75,12 @@ NAMED = ("--input_kind", "bytes", "--item_input", "image_bytes")
     ("protocol", "flags", "version"),
     [
         ("tf_serving", BYTES, "7"),
-        ("tf_serving", (*BYTES, "--request_format", "inputs"), "7"),
-        ("tf_serving", ("--signature", "from_images", "--preprocess", SCALE), "7"),
-        ("tf_serving", ("--signature", "from_images", "--preprocess", SCALE, "--request_format", "inputs"), "7"),
+        ("tf_serving", (*BYTES, *COLUMNS), "7"),
+        ("tf_serving", IMAGES_ARE_PREPARED, "7"),
+        ("tf_serving", (*IMAGES_ARE_PREPARED, *COLUMNS), "7"),
         ("tf_serving", ("--signature", "serving_default"), "7"),
         ("grpc", BYTES, "7"),
-        ("grpc", ("--signature", "from_images", "--preprocess", SCALE), "7"),
+        ("grpc", IMAGES_ARE_PREPARED, "7"),
         ("grpc", (), "7"),
         ("kserve", BYTES, None),
         ("vertex", (*NAMED, "--endpoint_auth", "none"), "8124"),
@@ -91,6 +92,7 @@ def test_the_digits_have_the_predictions_of_the_model_in_memory(
     in_memory: Run,
     names: Path,
     tmp_path: Path,
+    *,
     protocol: str,
     flags: Sequence[str],
     version: str | None,

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 from transforms.predictors.remote.caller import RetryPolicy
 from transforms.predictors.remote.credentials import Auth
 from transforms.predictors.remote.endpoint import Endpoint, default_max_request_bytes
+from transforms.predictors.remote.tf_serving import RequestFormat, TfServingFormat
 from transforms.predictors.remote.wire import Transport, WireFormat
-
-RequestFormat = Literal["instances", "inputs"]
-"""How TensorFlow Serving's REST API takes a batch: item by item, or input by input."""
-
-REQUEST_FORMATS: tuple[RequestFormat, ...] = get_args(RequestFormat)
 
 DEFAULT_MAX_CONCURRENT_REQUESTS = 8
 DEFAULT_MAX_ANSWER_BYTES = 64 << 20
@@ -28,11 +24,13 @@ class Connection:
     Attributes:
         endpoint: Where it is, and which protocol it speaks.
         auth: Where the credentials come from.
-        ca: The certificates that may have signed the server's, as PEM; None for those that the machine trusts.
+        ca: The certificates that may have signed the server's, as PEM; None for those that the machine
+            trusts.
         request_format: Of TensorFlow Serving's REST API.
         parameters: What Vertex AI hands to the model's container beside the instances.
         max_concurrent_requests: How many requests of one worker process are under way at the same time.
-        max_request_bytes: The most bytes of a request's body, as it is sent; None for the protocol's own limit.
+        max_request_bytes: The most bytes of a request's body, as it is sent; None for the protocol's own
+            limit.
         max_answer_bytes: The most bytes that are read of an answer.
         request_deadline: The seconds after which no further try is made for an item, from its first try on.
         policy: When and how often requests are repeated.
@@ -64,7 +62,6 @@ class Connection:
         from transforms.predictors.remote.grpc_predict import GrpcFormat
         from transforms.predictors.remote.kserve import KServeFormat
         from transforms.predictors.remote.multipart import MultipartFormat
-        from transforms.predictors.remote.tf_serving import TfServingFormat
         from transforms.predictors.remote.vertex import VertexFormat
 
         endpoint = self.endpoint

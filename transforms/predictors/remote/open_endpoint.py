@@ -93,8 +93,8 @@ def open_endpoint(
     outputs = known.outputs or tried.outputs
     if not outputs:
         raise ModelError(
-            f"--endpoint {connection.endpoint.address} does not tell what it gives, and there is no file to ask "
-            f"it about: pass --output_schema, such as --output_schema {EXAMPLE}"
+            f"--endpoint {connection.endpoint.address} does not tell what it gives, and there is no file to "
+            f"ask it about: pass --output_schema, such as --output_schema {EXAMPLE}"
         )
     return RemotePredictor(
         connection=connection,
@@ -216,8 +216,8 @@ def _only_input(connection: Connection, wishes: Wishes) -> TensorSpec:
     """Return the input of a model that nothing tells the inputs of."""
     if wishes.kind is None:
         raise ModelError(
-            f"--endpoint {connection.endpoint.address} does not tell what it takes: pass --input_kind bytes (or "
-            "names, images, arrays), and --item_input where instances are objects with that key; or "
+            f"--endpoint {connection.endpoint.address} does not tell what it takes: pass --input_kind bytes "
+            "(or names, images, arrays), and --item_input where instances are objects with that key; or "
             f"--input_schema, such as --input_schema {INPUT_EXAMPLE}"
         )
     dtype = "string" if wishes.kind in ("names", "bytes") else "float32"

@@ -57,7 +57,7 @@ class ServedVersion:
         return self._version
 
     def after(self, lost: str) -> str | None:
-        """Return the version to ask for in the place of one that the server no longer has; None without one."""
+        """Return the version to ask for in the place of one that the server has no longer; None if none."""
         with self._asking:
             if self._version == lost:  # else another thread has been here
                 self._look()

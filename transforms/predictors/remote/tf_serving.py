@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.feed import Values
@@ -30,7 +30,10 @@ from transforms.predictors.remote.wire import Action, EncodedItem, Metadata, Par
 from transforms.predictors.saved_model import DEFAULT_SIGNATURE
 from transforms.predictors.saved_model_files import DTYPES
 
-REQUEST_FORMATS = ("instances", "inputs")
+RequestFormat = Literal["instances", "inputs"]
+"""How a batch is written: item by item, or input by input."""
+
+REQUEST_FORMATS: tuple[RequestFormat, ...] = get_args(RequestFormat)
 
 _INTERNAL = "__saved_model_"
 _SPECIAL_NAMES = {"float16": "HALF", "float32": "FLOAT", "float64": "DOUBLE"}
@@ -51,7 +54,7 @@ class TfServingFormat:
 
     endpoint: Endpoint
     signature_name: str = DEFAULT_SIGNATURE
-    request_format: str = "instances"
+    request_format: RequestFormat = "instances"
 
     def __post_init__(self) -> None:
         """Refuse a format that there is not.

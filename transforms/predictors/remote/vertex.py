@@ -6,9 +6,10 @@ Source: cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.end
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from transforms.predictors.base import TensorSpec
 from transforms.predictors.remote.instances import InstancesFormat
 from transforms.predictors.remote.json_decoding import answer_failed
 from transforms.predictors.remote.json_encoding import Pair, encode_json
@@ -36,6 +37,13 @@ class VertexFormat(InstancesFormat):
     def others(self) -> Sequence[Pair]:
         """See `InstancesFormat.others`."""
         return () if self.parameters is None else ((b'"parameters"', (encode_json(self.parameters),)),)
+
+    def describe(self, reply: Reply) -> tuple[TensorSpec, ...]:
+        """See `WireFormat.describe`; all numbers are float64, since Vertex AI may write 1.0 as 1."""
+        return tuple(
+            replace(spec, dtype="float64") if spec.dtype == "int64" else spec
+            for spec in super().describe(reply)
+        )
 
     def metadata_request(self, version: str | None) -> Request | None:
         """See `WireFormat.metadata_request`: there is none."""
