@@ -22,16 +22,21 @@ class Certificate:
     certificate: bytes
 
 
-def self_signed(*names: str) -> Certificate:
-    """Make a certificate for hosts: names or addresses; for 127.0.0.1 and localhost where none is given."""
+def self_signed(*names: str, valid_for: datetime.timedelta = _VALID) -> Certificate:
+    """Make a certificate for hosts: names or addresses; for 127.0.0.1 and localhost where none is given.
+
+    Args:
+        names: Of the hosts.
+        valid_for: Until when, from now on; it may be over.
+    """
     hosts = [_host(name) for name in names or ("127.0.0.1", "localhost")]
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server of the tests")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"the tests' {' '.join(names)}")])
     now = datetime.datetime.now(datetime.timezone.utc)
     made = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - _VALID)
-        .not_valid_after(now + _VALID)
+        .not_valid_after(now + valid_for)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -277,7 +277,11 @@ class _Listener(ThreadingHTTPServer):
             encrypted = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
             self._open.discard(plain)
             self._open.add(encrypted)
-        encrypted.do_handshake()
+        try:
+            encrypted.do_handshake()
+        except OSError:
+            encrypted.close()
+            raise
         return encrypted
 
     def shutdown_request(self, request: Any) -> None:

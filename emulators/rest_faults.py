@@ -77,11 +77,11 @@ def close_in_head() -> Fault:
     return cut
 
 
-def trickle(seconds: float, *, head: bool = False) -> Fault:
-    """Send the answer byte by byte, with a pause after each: its body, or its head as well."""
+def trickle(seconds: float, *, head: bool = False, other: Answer | None = None) -> Fault:
+    """Send the answer, or another, byte by byte, with a pause after each: its body, or its head as well."""
 
     def slowly(exchange: Exchange) -> None:
-        answer = exchange.answer()
+        answer = other or exchange.answer()
         start = b"" if head else _head(answer)
         exchange.send(start)
         for number in (_head(answer) + answer.body)[len(start) :]:

@@ -95,10 +95,12 @@ def failure_of(error: Exception, url: str, attempt: Attempt) -> CallFailed:
             return _proxy_refusal(int(refusal[1]), place)
     if any(isinstance(cause, _TIMEOUTS) for cause in causes):
         return _timeout(place, attempt)
-    return _by_kind(error, causes, place, attempt)
+    return _by_kind(error, causes, place, attempt, url.startswith("http:"))
 
 
-def _by_kind(error: Exception, causes: list[BaseException], place: str, attempt: Attempt) -> CallFailed:
+def _by_kind(
+    error: Exception, causes: list[BaseException], place: str, attempt: Attempt, is_plain: bool
+) -> CallFailed:
     via = "the proxy of " if any(isinstance(cause, exceptions.ProxyError) for cause in causes) else ""
     if any(isinstance(cause, exceptions.NameResolutionError) for cause in causes):
         return _lost(f"the name of {via}{place} is not known; check the address")
@@ -106,7 +108,8 @@ def _by_kind(error: Exception, causes: list[BaseException], place: str, attempt:
         return _lost(f"{via}{place} cannot be reached: {_reason(causes)}")
     for cause in causes:
         if isinstance(cause, (ConnectionError, http.client.IncompleteRead)):
-            return _lost(f"{place} has closed the connection while this end was {attempt.doing}")
+            hint = " (as a port of https:// does)" if is_plain and not attempt.has_answer else ""
+            return _lost(f"{place} has closed the connection while this end was {attempt.doing}{hint}")
     if isinstance(error, ValueError):
         return CallFailed(  # without its text, which may be a header's value
             f"the request to {place} cannot be written: its address or a header has what HTTP does not allow",

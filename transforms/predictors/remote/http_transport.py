@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import ssl
 import time
-import urllib.request
 from collections.abc import Collection, Mapping
 from importlib import metadata
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
-from urllib3.util import make_headers
 
-from transforms.predictors.remote.bounded_http import POOLS, Attempt, attempt
+from transforms.predictors.remote.bounded_http import Attempt, attempt
 from transforms.predictors.remote.credentials import Credentials
 from transforms.predictors.remote.endpoint import Endpoint
 from transforms.predictors.remote.failures import http_failure
 from transforms.predictors.remote.http_errors import failure_of, is_stale, where
+from transforms.predictors.remote.http_pools import open_pools
 from transforms.predictors.remote.wire import Action, CallFailed, Reply, Request
 
 _PIECE_BYTES = 1 << 16
@@ -60,7 +56,7 @@ class HttpTransport:
     ) -> None:
         self._credentials = credentials
         self._max_answer_bytes = max_answer_bytes
-        self._pools = _pools(_proxy(endpoint), _tls_context(ca), connections)
+        self._pools = open_pools(endpoint, connections, ca)
 
     def call(self, request: Request, timeout: float) -> Reply:
         """See `Transport.call`."""
@@ -169,47 +165,6 @@ def user_agent() -> str:
         return f"beam-predict/{metadata.version('beam-predict')}"
     except metadata.PackageNotFoundError:  # on a worker that has only the modules
         return "beam-predict"
-
-
-def _pools(proxy: str | None, context: ssl.SSLContext, connections: int) -> urllib3.PoolManager:
-    options: dict[str, Any] = {"maxsize": connections, "block": True, "ssl_context": context}
-    if proxy is None:
-        pools = urllib3.PoolManager(**options)
-    else:
-        parts = urlsplit(proxy)
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
-        pools = urllib3.ProxyManager(proxy, proxy_headers=make_headers(proxy_basic_auth=user), **options)
-    pools.pool_classes_by_scheme = POOLS
-    return pools
-
-
-def _proxy(endpoint: Endpoint) -> str | None:
-    """Return the URL of the environment's proxy; this machine is asked directly, since it may get secrets."""
-    parts = urlsplit(endpoint.url)
-    if endpoint.is_loopback or urllib.request.proxy_bypass(parts.netloc):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    scheme = urlsplit(proxy).scheme
-    if scheme not in ("http", "https"):
-        raise ValueError(f"the proxy of the environment is of {scheme}://, which must be http:// or https://")
-    return proxy
-
-
-def _tls_context(ca: str | None) -> ssl.SSLContext:
-    if ca is None:
-        return ssl.create_default_context()
-    try:
-        return ssl.create_default_context(
-            cadata=ca.strip() or "none"
-        )  # "" would mean what the machine trusts
-    except (ssl.SSLError, ValueError) as error:
-        raise ValueError(
-            "--endpoint_ca must have certificates as PEM: -----BEGIN CERTIFICATE-----"
-        ) from error
 
 
 def _beginning(response: BaseHTTPResponse) -> bytes:
