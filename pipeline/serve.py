@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         ModelError: The model cannot be loaded, or its engine does not compute it.
         SystemExit: The help was asked for, and printed.
     """
-    options = _parse(arguments)
+    options = read_options(arguments)
     predictor, ears = _check(options)
     try:
         model = swapping_model.serve(predictor, options.wanted.max_batch_size)
@@ -75,7 +75,13 @@ def main(arguments: Sequence[str]) -> int:
         ears.close()
 
 
-def _parse(arguments: Sequence[str]) -> ServeOptions:
+def read_options(arguments: Sequence[str]) -> ServeOptions:
+    """Read a command line.
+
+    Raises:
+        UsageError: It holds all that is wrong with the flags.
+        SystemExit: The help was asked for, and printed.
+    """
     parser = make_parser(
         prog=_PROG,
         description="Serve a model over HTTP, by KServe's V1 protocol: POST /v1/models/NAME:predict. Once it "
@@ -168,7 +174,8 @@ def _serve(options: ServeOptions, model: ServingModel, item_name: str, ears: soc
 
 def _ended(failure: str | None, unanswered: int) -> int:
     if unanswered:
-        print(f"{_PROG}: {unanswered} requests were left without an answer", file=sys.stderr)
+        were = "request was" if unanswered == 1 else "requests were"
+        print(f"{_PROG}: {unanswered} {were} left without an answer", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(FAILED)  # their threads cannot be stopped, and would be waited for

@@ -34,6 +34,8 @@ _ASKED = re.compile(
     r"/|/metrics|/v1/models(/[^/:]+)?|/v2|/v2/health/(live|ready)|/v2/models(/[^/]+(/ready)?)?"
 )
 
+_STOPPING = "the server is stopping"
+
 
 class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
@@ -81,7 +83,7 @@ class Gate:
     def _check(self, scope: Message) -> None:
         method, path = scope["method"], scope["path"]
         if self.stopping and not _WHILE_STOPPING.fullmatch(path):
-            raise _Refused(503, "the server is stopping")
+            raise _Refused(503, _STOPPING)
         if _V2_PREDICTIONS.fullmatch(path):
             raise _Refused(501, f"predictions are made by the V1 protocol only: POST {self.predictions}")
         wanted = "POST" if _PREDICTIONS.fullmatch(path) else "GET" if _ASKED.fullmatch(path) else None
@@ -104,6 +106,8 @@ class Gate:
         try:
             body = await self._body(receive)
             await self.application(_plain(scope), _replayed(body, receive), send)
+        except asyncio.CancelledError as error:  # only where the server can wait no longer
+            raise _Refused(503, _STOPPING) from error
         finally:
             self._held -= most
             self.running -= 1

@@ -53,11 +53,8 @@ class HttpServer(uvicorn.Server):
         self._drain_seconds = drain_seconds
         self.failure: str | None = None
         """Why it has stopped by itself."""
-
-    @property
-    def unanswered(self) -> int:
+        self.unanswered = 0
         """How many requests it has left without an answer."""
-        return self._gate.running
 
     def give_up(self, reason: str) -> None:
         """Stop, because no request can be answered."""
@@ -75,6 +72,9 @@ class HttpServer(uvicorn.Server):
         deadline = time.monotonic() + self._drain_seconds
         while self._gate.running and not self.force_exit and time.monotonic() < deadline:
             await asyncio.sleep(_TICK_SECONDS)
+        self.unanswered = self._gate.running
+        for task in self.server_state.tasks if self.unanswered else ():
+            task.cancel()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
