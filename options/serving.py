@@ -10,6 +10,7 @@ from typing import Any
 from options.flags import Bytes, Flag, FlagGroup, Text, Whole
 from transforms.allowed_places import AllowedPlaces
 from transforms.batch_files import DEFAULT_BATCH_SIZE
+from transforms.predictors.engines.sliced import available_cores
 
 PORT_VARIABLE = "PORT"
 DEFAULT_PORT = 8080
@@ -127,7 +128,7 @@ class ServingOptions(FlagGroup):
     @property
     def effective_workers(self) -> int:
         """How many requests are computed at once."""
-        return int(self.workers or len(os.sched_getaffinity(0)))
+        return int(self.workers or available_cores())
 
     def validate(self) -> list[str]:
         """See `FlagGroup.validate`."""
