@@ -315,9 +315,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = owner.begin(received)
         exchange = Exchange(owner, self, received, body)
         try:
-            self._send(self._answer(exchange, fault))
+            answer = self._answer(exchange, fault)
         finally:
-            owner.end()
+            owner.end()  # before the answer is out: who has it may send the next request at once
+        self._send(answer)
 
     def _answer(self, exchange: Exchange, fault: Fault | None) -> Answer:
         owner = self.server.owner
