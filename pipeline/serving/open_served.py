@@ -6,11 +6,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 from options import EngineOptions, ModelOptions, PostprocessingOptions
 from options.serving import ServingOptions
-from pipeline.make_predictor import make_readable, make_wishes
+from pipeline.make_predictor import make_local_predictor
 from pipeline.model_command import choose_model
 from pipeline.serving.number_files import NumbersToo
 from transforms import storage
@@ -22,9 +21,7 @@ from transforms.predictors.completeness import SAVED_MODEL
 from transforms.predictors.engines import EngineWish
 from transforms.predictors.local import LocalPredictor
 from transforms.predictors.open_model import KINDS, PREPROCESS_SIGNATURE, open_model
-from transforms.predictors.polling import open_newest
 from transforms.predictors.saved_model_files import read_signatures
-from transforms.predictors.versions import VersionedModel
 from transforms.records import Prediction
 from transforms.schemas import arrow_schema
 
@@ -43,12 +40,7 @@ def open_served(
             machine's files.
     """
     engine_wish = EngineWish(engine.engine, engine.tolerance, wanted.max_batch_size)
-    versions = VersionedModel(
-        model.model,
-        open_path=partial(_open, signature=model.signature, wishes=make_wishes(model), engine=engine_wish),
-        finish=make_readable(readable),
-    )
-    predictor = open_newest(versions, model.model_version, model.model_poll_interval)
+    predictor = make_local_predictor(model, readable, engine_wish, _open)
     arrow_schema(Prediction, predictor.signature)  # what it refuses, JSON cannot write either
     if predictor.input_kind == "names" and not wanted.allowed_prefix:
         raise ModelError(_gives_files_away(model))

@@ -12,6 +12,9 @@ from transforms.predictors.remote.endpoint import Endpoint, default_max_request_
 from transforms.predictors.remote.tf_serving import RequestFormat, TfServingFormat
 from transforms.predictors.remote.wire import Transport, WireFormat
 
+_INFLATION = 8
+"""How many times as large as its message a tensor may be: an int64 may take one byte there."""
+
 DEFAULT_MAX_CONCURRENT_REQUESTS = 8
 DEFAULT_MAX_ANSWER_BYTES = 64 << 20
 DEFAULT_REQUEST_DEADLINE = 300
@@ -70,7 +73,7 @@ class Connection:
             "kserve": KServeFormat(endpoint),
             "vertex": VertexFormat(endpoint, self.parameters),
             "multipart": MultipartFormat(endpoint, item_input),
-            "grpc": GrpcFormat(endpoint, signature),
+            "grpc": GrpcFormat(endpoint, signature, _INFLATION * self.max_answer_bytes),
         }
         return formats[endpoint.protocol]
 

@@ -36,10 +36,17 @@ GRPC_ACTIONS: Mapping[str, Action] = {
         ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED"), Action.RETRY
     ),
     **dict.fromkeys(("INTERNAL", "UNKNOWN", "DATA_LOSS"), Action.RETRY_THEN_BISECT),
+    **dict.fromkeys(("INVALID_ARGUMENT", "OUT_OF_RANGE", "ALREADY_EXISTS"), Action.BISECT),
     **dict.fromkeys(
-        ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "ALREADY_EXISTS"), Action.BISECT
+        (
+            "UNAUTHENTICATED",
+            "PERMISSION_DENIED",
+            "NOT_FOUND",
+            "UNIMPLEMENTED",
+            "FAILED_PRECONDITION",  # TensorFlow Serving's for a signature that there is not
+        ),
+        Action.GIVE_UP,
     ),
-    **dict.fromkeys(("UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED"), Action.GIVE_UP),
 }
 """By gRPC's code, unless its details say otherwise: see `GRPC_BY_DETAILS`."""
 
@@ -54,7 +61,10 @@ GRPC_BY_DETAILS: Mapping[str, tuple[re.Pattern[str], str, Action]] = {
         Action.SPLIT,
     ),
     "UNAVAILABLE": (
-        re.compile(r"certificate|hostname verification|ssl_error_ssl|tsi_protocol_failure", re.IGNORECASE),
+        re.compile(
+            r"certificate|hostname verification|ssl_error_ssl|tsi_protocol_failure|security handshaker",
+            re.IGNORECASE,
+        ),
         "by TLS",
         Action.GIVE_UP,
     ),

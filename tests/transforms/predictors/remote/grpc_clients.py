@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from emulators.tf_serving_messages import Model, Served
+from tests.transforms.predictors.remote.tokens import Tokens
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.functions import Tensors
 from transforms.predictors.remote.endpoint import parse_endpoint
@@ -22,26 +22,6 @@ DOUBLES = Signature(
 )
 MAX_REQUEST_BYTES = 4 << 20
 MAX_ANSWER_BYTES = 1 << 20
-
-
-@dataclass
-class Tokens:
-    """Credentials that are renewed as long as there are newer ones.
-
-    Attributes:
-        tokens: The one that is sent, and those that come after it.
-    """
-
-    tokens: list[str] = field(default_factory=list)
-
-    def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self.tokens[0]}"} if self.tokens else {}
-
-    def renew(self) -> bool:
-        if len(self.tokens) < 2:
-            return False
-        self.tokens.pop(0)
-        return True
 
 
 def doubling() -> Model:

@@ -1,11 +1,10 @@
-"""What the tests of HTTP share: clients, credentials, and a server whose model adds numbers up."""
+"""What the tests of HTTP share: clients, and a server whose model adds numbers up."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from emulators.model_server import ModelServer, model_server
 from emulators.rest_apis import TfServingApi
 from emulators.served import Served, of_rows
+from tests.transforms.predictors.remote.tokens import Tokens
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.remote.endpoint import parse_endpoint
 from transforms.predictors.remote.http_transport import HttpTransport
@@ -24,26 +24,6 @@ SUMS = Signature(
 MAX_ANSWER_BYTES = 1 << 20
 SECONDS = 20.0
 PATH = "/v1/models/sums"
-
-
-@dataclass
-class Tokens:
-    """Credentials that are renewed as long as there are newer ones.
-
-    Attributes:
-        tokens: The one that is sent, and those that come after it.
-    """
-
-    tokens: list[str] = field(default_factory=list)
-
-    def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self.tokens[0]}"} if self.tokens else {}
-
-    def renew(self) -> bool:
-        if len(self.tokens) < 2:
-            return False
-        self.tokens.pop(0)
-        return True
 
 
 def adding() -> Served:

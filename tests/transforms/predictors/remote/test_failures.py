@@ -66,7 +66,7 @@ def test_no_listed_status_is_left_untried() -> None:
         ("UNKNOWN", Action.RETRY_THEN_BISECT, False),
         ("DATA_LOSS", Action.RETRY_THEN_BISECT, False),
         ("INVALID_ARGUMENT", Action.BISECT, False),
-        ("FAILED_PRECONDITION", Action.BISECT, False),
+        ("FAILED_PRECONDITION", Action.GIVE_UP, False),
         ("OUT_OF_RANGE", Action.BISECT, False),
         ("ALREADY_EXISTS", Action.BISECT, False),
         ("UNAUTHENTICATED", Action.GIVE_UP, False),
