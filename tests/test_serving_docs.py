@@ -66,7 +66,7 @@ def test_docker_builds_what_there_is_with_arguments_that_it_has() -> None:
 
 
 def test_cloud_build_takes_the_configuration_and_its_substitutions() -> None:
-    config = yaml.safe_load((ROOT / "deploy/cloudbuild.yaml").read_text())
+    config = yaml.safe_load((ROOT / "deploy/serving/cloudbuild.yaml").read_text())
     json_format.ParseDict(config, Build.pb(Build()))
     known = set(config["substitutions"])
     assert set(re.findall(r"\$(_\w+)", json.dumps(config))) == known
