@@ -47,6 +47,7 @@ setup(
             "openvino",
             "pandas",
             "pytest",
+            "pytest-xdist",
             "ruff",
             "scikit-learn",
             "setuptools",

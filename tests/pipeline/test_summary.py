@@ -32,6 +32,10 @@ SUMMARY = Summary(
     engines_refused={},
     version_swaps=0,
     versions_refused=0,
+    requests=0,
+    retries=0,
+    request_failures={},
+    throttled_seconds=0.0,
     model_loads=1,
     model_load_seconds=1.0,
     warm_up_seconds=0.1,
@@ -92,6 +96,17 @@ def test_what_was_skipped_and_several_outputs_have_lines_of_their_own() -> None:
         "  output                out/predictions-*.jsonl",
         f"                        {table}",
     ]
+
+
+def test_requests_to_an_endpoint_have_a_line_in_the_place_of_the_loading() -> None:
+    quiet = str(replace(SUMMARY, requests=12)).splitlines()
+    assert "  requests              12" in quiet
+    assert not [line for line in quiet if "loaded in" in line]
+
+    failures = {"503": 300, "timeout": 12}
+    busy = replace(SUMMARY, requests=1_312, retries=312, request_failures=failures, throttled_seconds=4.21)
+    line = "1,312; 312 of them again; failed: 300 503, 12 timeout; throttled for 4.2 s"
+    assert f"  requests              {line}" in str(busy).splitlines()
 
 
 def test_what_is_lost_stands_out() -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from transforms.errors import AnswerInvalid, ItemError
-from transforms.predictors.base import TensorSpec
+from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.outputs import as_outputs
 from transforms.predictors.remote.json_decoding import answer_failed
 from transforms.predictors.remote.wire import Action, Reply
+from transforms.predictors.rows import rows_of
 from transforms.records import Outputs, is_utf8, shown
 
 ONLY_OUTPUT = "prediction"
@@ -74,7 +76,12 @@ def transposed(
 
 def read_rows(predictions: Sequence[Any], specs: Sequence[TensorSpec]) -> list[Outputs | ItemError]:
     """Read the outputs of each item, or tell what is wrong with them."""
-    return [_row(prediction, specs) for prediction in predictions]
+    if any(spec.shape is None for spec in specs):
+        return [_row(prediction, specs) for prediction in predictions]
+    try:
+        return _rows(predictions, specs)
+    except ValueError:  # some are wrong, or of shapes of their own
+        return [_row(prediction, specs) for prediction in predictions]
 
 
 def describe_row(prediction: Any, reply: Reply) -> tuple[TensorSpec, ...]:
@@ -88,6 +95,14 @@ def describe_row(prediction: Any, reply: Reply) -> tuple[TensorSpec, ...]:
         return tuple(_described(name, named[name]) for name in sorted(named))
     except ValueError as error:
         raise answer_failed(f"cannot be understood: {error}", reply.body, Action.GIVE_UP) from error
+
+
+def _rows(predictions: Sequence[Any], specs: Sequence[TensorSpec]) -> list[Outputs | ItemError]:
+    """Read the outputs of all items together, which takes a third of the time."""
+    named = [_by_name(prediction, specs) for prediction in predictions]
+    batched = [replace(spec, shape=(None, *(spec.shape or ()))) for spec in specs]
+    columns = {spec.name: _value([row[spec.name] for row in named], spec) for spec in batched}
+    return list(rows_of(as_outputs(columns, batched), Signature("", (), tuple(specs)), len(named)))
 
 
 def _row(prediction: Any, specs: Sequence[TensorSpec]) -> Outputs | ItemError:
