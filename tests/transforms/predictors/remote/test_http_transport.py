@@ -157,6 +157,7 @@ def test_a_wrong_model_is_told_in_the_servers_words(server: ModelServer) -> None
         (formatdate(time.time() + 3600, usegmt=True), 3000, 3600),
         (formatdate(time.time() - 3600, usegmt=True), 0, 0),
     ],
+    ids=["seconds", "many-seconds", "date", "date-in-the-past"],
 )
 def test_retry_after_is_heard(server: ModelServer, value: str, least: float, most: float) -> None:
     server.fault = rest_faults.status(503, retry_after=value)
