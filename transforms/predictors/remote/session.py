@@ -140,7 +140,7 @@ class Session:
 def error_of(failed: CallFailed) -> RemoteError:
     """Tell what a failed call means for the only item that it was about."""
     kind = _ERRORS[failed.action]
-    if failed.action is not Action.RETRY:
+    if failed.action in (Action.SPLIT, Action.BISECT):
         kind = _ERRORS_OF_ANSWERS.get(failed.status, kind)
     return kind(failed.message, failed.attempts)
 
