@@ -98,7 +98,7 @@ def describe_row(prediction: Any, reply: Reply) -> tuple[TensorSpec, ...]:
 
 
 def _rows(predictions: Sequence[Any], specs: Sequence[TensorSpec]) -> list[Outputs | ItemError]:
-    """Read the outputs of all items together, which takes a third of the time."""
+    """Read the outputs of all items together, which is several times as fast as one by one."""
     named = [_by_name(prediction, specs) for prediction in predictions]
     batched = [replace(spec, shape=(None, *(spec.shape or ()))) for spec in specs]
     columns = {spec.name: _value([row[spec.name] for row in named], spec) for spec in batched}

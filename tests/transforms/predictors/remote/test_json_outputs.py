@@ -172,6 +172,31 @@ def test_what_is_no_such_output_costs_one_item(value: Any, spec: TensorSpec, pro
         assert isinstance(last, dict)
 
 
+@pytest.mark.parametrize(
+    ("values", "spec"),
+    [
+        ([1, 0.5, math.inf], _spec("float32")),
+        ([1, "NaN", 2.5], _spec("bfloat16")),
+        ([[1, 2], [3, 4], [5, 6]], _spec("int32", 2)),
+        ([[1], [2, 3], []], _spec("int64", None)),
+        ([[], [], []], _spec("float32", None, 4)),
+        ([[[1]], [[2]]], _spec("float64", 1, 1)),
+        (["a", "\u00e9", {"b64": "/w=="}], _spec("string")),
+        ([["a", "b"], ["c", {"b64": "ZA=="}]], _spec("string", 2)),
+        ([1, [2]], TensorSpec("x", "float32", None)),
+    ],
+)
+def test_an_item_reads_the_same_alone_and_among_others(values: list[Any], spec: TensorSpec) -> None:
+    together = read_rows(values, (spec,))
+
+    for row, value in zip(together, values, strict=True):
+        alone = _read(value, spec)
+        assert isinstance(row, dict)
+        assert type(row["x"]) is type(alone["x"])
+        assert getattr(row["x"], "dtype", None) == getattr(alone["x"], "dtype", None)
+        np.testing.assert_array_equal(row["x"], alone["x"])
+
+
 def test_several_outputs_need_names() -> None:
     specs = (_spec("float32", name="a"), _spec("string", name="b"))
 
