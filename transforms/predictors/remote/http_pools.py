@@ -27,7 +27,9 @@ def open_pools(endpoint: Endpoint, connections: int, ca: str | None) -> urllib3.
         ValueError: `ca` has no certificate, or the environment's proxy is none that can be used.
     """
     proxy = _proxy(endpoint)
-    options: dict[str, Any] = {"maxsize": connections, "block": True, "ssl_context": _tls_context(ca)}
+    options: dict[str, Any] = {"maxsize": connections, "block": True}
+    if endpoint.secure or ca is not None:  # else it would only cost the time to read all that is trusted
+        options["ssl_context"] = _tls_context(ca)
     if proxy is None:
         pools = urllib3.PoolManager(**options)
     else:

@@ -1,4 +1,4 @@
-"""What the tests of remote predictors share: servers of models that count bytes, and predictors that ask them."""
+"""What the tests of remote predictors share: models that count bytes, and predictors that ask for them."""
 
 from __future__ import annotations
 

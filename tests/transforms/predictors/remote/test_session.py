@@ -262,7 +262,7 @@ class TestAnswers:
     def test_the_page_that_came_is_told(self, server: ModelServer) -> None:
         predictor = loaded(server)
         server.fault = html()
-        with pytest.raises(EndpointRefused, match="is not JSON; it begins with .*Please sign in"):
+        with pytest.raises(EndpointRefused, match=r"is not JSON; it begins with .*Please sign in"):
             predictor.predict(sized(1))
 
 
