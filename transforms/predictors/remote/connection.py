@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from transforms.errors import ModelError
 from transforms.predictors.remote.caller import RetryPolicy
 from transforms.predictors.remote.credentials import Auth
 from transforms.predictors.remote.endpoint import Endpoint, default_max_request_bytes
@@ -81,7 +82,7 @@ class Connection:
         """Open what carries them; nothing is sent yet.
 
         Raises:
-            ModelError: The credentials cannot be had on this machine.
+            ModelError: The credentials cannot be had on this machine, or `ca` has no certificate.
         """
         from transforms.predictors.remote.grpc_transport import GrpcTransport
         from transforms.predictors.remote.http_transport import HttpTransport
@@ -95,10 +96,13 @@ class Connection:
                 max_answer_bytes=self.max_answer_bytes,
                 ca=self.ca,
             )
-        return HttpTransport(
-            self.endpoint,
-            credentials,
-            connections=self.max_concurrent_requests,
-            max_answer_bytes=self.max_answer_bytes,
-            ca=self.ca,
-        )
+        try:
+            return HttpTransport(
+                self.endpoint,
+                credentials,
+                connections=self.max_concurrent_requests,
+                max_answer_bytes=self.max_answer_bytes,
+                ca=self.ca,
+            )
+        except ValueError as error:
+            raise ModelError(f"--endpoint {self.endpoint.address}: {error}") from error

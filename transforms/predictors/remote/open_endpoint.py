@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from transforms.errors import ItemError, ModelError
+from transforms.errors import ItemError, ModelError, RequestTooLarge
 from transforms.predictors.base import InputKind, Signature, TensorSpec
 from transforms.predictors.choose_feed import Wishes, choose_feed
 from transforms.predictors.feed import Feed
@@ -36,6 +36,8 @@ _TRIES = 3
 _SECONDS_BETWEEN_TRIES = 0.5
 _SECONDS = 60.0  # a service that is scaled to zero starts meanwhile
 _NO_METADATA = ("404", "405", "501")
+_RETRIED = (Action.RETRY, Action.RETRY_THEN_BISECT)
+_OF_THE_FILE = (Action.BISECT, Action.SPLIT, Action.RETRY_THEN_BISECT)
 
 Samples = Callable[[InputKind], Iterable[FileBytes | ItemError]]
 """Some of the files that will be predicted on, read when they are needed, as a kind of input needs them."""
@@ -84,9 +86,11 @@ def open_endpoint(
         asked = _Asked(connection, wire, transport)
         metadata = asked.metadata()
         served = _served(metadata, signature, connection.endpoint.address)
+        _check_told(told, served)
         inputs = told.inputs or (served.inputs if served else (_only_input(connection, wishes),))
         known = Signature(signature, inputs, told.outputs or (served.outputs if served else ()))
         feed = choose_feed(known, wishes)
+        asked.check_shared(feed)
         tried = Tried() if served else asked.try_on(samples(feed.kind), feed, told.outputs)
     finally:
         transport.close()
@@ -103,6 +107,7 @@ def open_endpoint(
         feed=choose_feed(replace(known, outputs=outputs), wishes),
         model_version=_version(connection, metadata, tried),
         asks_for_version=connection.endpoint.protocol == "tf_serving" and _is_told(connection, metadata),
+        served=served,
         poll_seconds=poll_seconds,
     )
 
@@ -140,6 +145,13 @@ class _Asked:
                 return Metadata({})
             raise self._refused(failed) from failed
 
+    def check_shared(self, feed: Feed) -> None:
+        """See that the protocol has a place for the values of inputs that have no batch dimension."""
+        try:
+            self.wire.overhead(shared_values(feed))
+        except ValueError as error:
+            raise ModelError(f"{self._name}: {error}") from error
+
     def try_on(
         self, samples: Iterable[FileBytes | ItemError], feed: Feed, outputs: Sequence[TensorSpec] | None
     ) -> Tried:
@@ -151,7 +163,7 @@ class _Asked:
             except ItemError as error:
                 refusals.append(str(error))
             except CallFailed as failed:
-                if failed.action is not Action.BISECT:
+                if failed.action not in _OF_THE_FILE:
                     raise self._refused(failed) from failed
                 refusals.append(failed.message)
         if refusals:
@@ -170,7 +182,13 @@ class _Asked:
         item = encode(prepared, feed, self.wire)
         if isinstance(item, ItemError):
             raise item
-        reply = self._ask(self.wire.request([item], shared_values(feed), self.connection.endpoint.version))
+        request = self.wire.request([item], shared_values(feed), self.connection.endpoint.version)
+        if len(request.body) > self.connection.request_bytes:
+            raise RequestTooLarge(
+                f"{sample.ref.uri} makes a request of {len(request.body):,} bytes "
+                f"(--max_request_bytes {self.connection.request_bytes:,})"
+            )
+        reply = self._ask(request)
         described = tuple(map(_of_any_size, self.wire.describe(reply)))
         parsed = self.wire.parse(reply, 1, outputs or described)
         for row in parsed.rows:
@@ -187,7 +205,7 @@ class _Asked:
             try:
                 return self.transport.call(request, max(deadline - time.monotonic(), 1))
             except CallFailed as failed:
-                if failed.action is not Action.RETRY or not tries_left or time.monotonic() > deadline:
+                if failed.action not in _RETRIED or not tries_left or time.monotonic() > deadline:
                     raise
             time.sleep(_SECONDS_BETWEEN_TRIES)
         raise AssertionError("the last try returns or raises")
@@ -210,6 +228,21 @@ def _served(metadata: Metadata, signature: str, address: str) -> Signature | Non
         names = ", ".join(sorted(metadata.signatures))
         raise ModelError(f"--signature {signature}: the model at {address} has {names}")
     return found
+
+
+def _check_told(told: Told, served: Signature | None) -> None:
+    """See that what the user says of the model does not contradict what the server tells."""
+    if served is None:
+        return
+    for flag, specs, there in (
+        ("--input_schema", told.inputs, served.inputs),
+        ("--output_schema", told.outputs, served.outputs),
+    ):
+        unknown = sorted({spec.name for spec in specs or ()} - {spec.name for spec in there})
+        if unknown:
+            raise ModelError(
+                f"{flag}: signature {served} has no {unknown[0]!r}; leave the flag out where it tells all"
+            )
 
 
 def _only_input(connection: Connection, wishes: Wishes) -> TensorSpec:

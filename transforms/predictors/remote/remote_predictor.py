@@ -33,6 +33,8 @@ class RemotePredictor:
         model_version: Which version answered at launch.
         asks_for_version: Whether each request names the version that it wants.
         poll_seconds: How often to look for a newer one then; 0 for only when it is gone.
+        served: The signature as the server tells it, which a newer version must have too; None where it does
+            not tell, or where it is `signature`.
     """
 
     connection: Connection
@@ -42,6 +44,7 @@ class RemotePredictor:
     model_version: str
     asks_for_version: bool = False
     poll_seconds: float = 0
+    served: Signature | None = None
     _session: Session | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -101,7 +104,8 @@ class RemotePredictor:
             assert request is not None  # noqa: S101 - else no version could have been asked for
             return self.wire.read_metadata(caller.call(request, time.monotonic() + _METADATA_SECONDS))
 
-        return ServedVersion(self.model_version, self.signature, ask, poll_seconds=self.poll_seconds)
+        signature = self.served or self.signature
+        return ServedVersion(self.model_version, signature, ask, poll_seconds=self.poll_seconds)
 
 
 def encode(values: Values | ItemError, feed: Feed, wire: WireFormat) -> EncodedItem | ItemError:
