@@ -198,7 +198,7 @@ class EndpointOptions(FlagGroup, PipelineOptions):
 
     def _unused(self, protocol: str) -> Iterator[str]:
         """Tell of flags that have no effect with a protocol."""
-        if self.request_format != REQUEST_FORMATS[0] and protocol != "tf_serving":
+        if self.changed("request_format") and protocol != "tf_serving":
             yield f"--request_format {self.request_format} has no effect with {protocol}; leave it out"
         if self.given("endpoint_parameters") and protocol != "vertex":
             yield f"--endpoint_parameters has no effect with {protocol}; leave it out"

@@ -113,7 +113,8 @@ class TestMetadata:
 
     def test_one_that_there_is_not_is_told_with_those_that_there_are(self, server: ModelServer) -> None:
         assert problem(tf_serving(server), "lengths") == (
-            f"--signature lengths: the model at {server.address}{PATH} has echo, names, serving_default, shares"
+            f"--signature lengths: the model at {server.address}{PATH} "
+            "has echo, names, serving_default, shares"
         )
 
     def test_the_newest_version_is_taken_unless_the_address_names_one(self) -> None:
