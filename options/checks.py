@@ -62,8 +62,6 @@ def _one_model(options: PipelineOptions) -> Iterator[str]:
     """Tell when it is not clear what predicts, and of flags that are not about it."""
     model, endpoint = options.view_as(ModelOptions), options.view_as(EndpointOptions)
     if not endpoint.endpoint:
-        if not model.model:
-            yield "--model is missing: give the folder of a SavedModel, or --endpoint where one is served"
         groups: tuple[FlagGroup, ...] = (endpoint,)
     elif model.model:
         yield f"--model {model.model} and --endpoint are given together; a job has one of them"

@@ -12,7 +12,7 @@ from options import ModelOptions
 from options.conversion import ConversionOptions
 from pipeline.exit_codes import DONE
 from pipeline.make_predictor import make_wishes
-from pipeline.model_command import ChosenModel, choose_model, make_parser, missing_model, parse, view
+from pipeline.model_command import ChosenModel, choose_model, make_parser, parse, view
 from pipeline.sample_files import read_listed
 from transforms import storage
 from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
@@ -79,7 +79,7 @@ def _parse(arguments: Sequence[str]) -> tuple[ModelOptions, ConversionOptions]:
     )
     values, problems = parse(parser, arguments)
     model, wanted = view(values, ModelOptions), ConversionOptions(values)
-    problems += missing_model(model) + model.validate() + wanted.validate()
+    problems += model.validate() + wanted.validate()
     if problems:
         raise UsageError(problems)
     return model, wanted

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from options import EngineOptions, ModelOptions, PostprocessingOptions
 from options.serving import ServingOptions
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED
-from pipeline.model_command import make_parser, missing_model, parse, view
+from pipeline.model_command import make_parser, parse, view
 from pipeline.serving import kserve_package
 from pipeline.serving.answering import Answering
 from pipeline.serving.instances import feed_of
@@ -101,7 +101,6 @@ def read_options(arguments: Sequence[str]) -> ServeOptions:
         view(values, PostprocessingOptions),
         ServingOptions(values),
     )
-    problems += missing_model(options.model)
     for group in (options.model, options.engine, options.readable, options.wanted):
         problems += group.validate()
     if problems:

@@ -130,9 +130,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 class TestModelOrEndpoint:
     def test_neither(self) -> None:
         (told,) = problems(*FILES)
-        assert told == (
-            "--model is missing: give the folder of a SavedModel, or --endpoint where one is served"
-        )
+        assert told == ("--model is missing: give the folder of a SavedModel")
 
     def test_both(self) -> None:
         assert problems(*FILES, *REST, "--model", "model") == [
