@@ -184,6 +184,8 @@ class TestTokens:
         with token_server(key_pair()[1]) as tokens:
             write_key_file(tmp_path / "key.json", tokens.token_uri)
             monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+            monkeypatch.delenv("GOOGLE_CLOUD_QUOTA_PROJECT", raising=False)
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
             oldest = [1]
             came: list[int] = []
 

@@ -394,7 +394,8 @@ class TestWhatTheUserSaysOfAServerThatTells:
 
 
 class TestWhatIsWrong:
-    def test_a_wrong_host(self) -> None:
+    def test_a_wrong_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NO_PROXY", "no-such-host.invalid")
         said = problem(connection_to("http://no-such-host.invalid/v1/models/m"))
         assert said.startswith("--endpoint http://no-such-host.invalid/v1/models/m: ")
         assert "no-such-host.invalid:80 is not known; check the address" in said
