@@ -43,11 +43,15 @@ class Buckets:
         return tuple(_written(bound) for bound in self.bounds)
 
     def count(self, values: Sequence[float]) -> Iterator[tuple[str, int]]:
-        """Tell, for each bound that does not lie below all values, how many do not exceed it."""
+        """Tell, for each bound that does not lie below all values, how many do not exceed it.
+
+        The bound below these comes with 0: as the lower end that `histogram_quantile` interpolates from.
+        """
+        if not values:
+            return
         ordered = sorted(values)
-        for place in range(
-            bisect_left(self.bounds, ordered[0]) if ordered else len(self.bounds), len(self.bounds)
-        ):
+        first = bisect_left(self.bounds, ordered[0])
+        for place in range(max(first - 1, 0), len(self.bounds)):
             yield self.names[place], bisect_right(ordered, self.bounds[place])
 
     def percentile(self, counts: Mapping[str, int], share: float) -> float | None:

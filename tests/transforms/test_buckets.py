@@ -32,7 +32,15 @@ def test_a_percentile_is_wrong_by_no_more_than_is_told(buckets: Buckets) -> None
 @BOTH
 def test_a_value_at_a_bound_does_not_exceed_it(buckets: Buckets) -> None:
     for place, bound in enumerate(buckets.bounds[:-1]):
-        assert next(iter(buckets.count([bound]))) == (buckets.names[place], 1)
+        assert dict(buckets.count([bound]))[buckets.names[place]] == 1
+
+
+@BOTH
+def test_the_bound_below_all_values_is_there_and_no_lower_one(buckets: Buckets) -> None:
+    for place in range(1, len(buckets.bounds) - 1):
+        counts = list(buckets.count([buckets.bounds[place - 1] * 1.01, buckets.bounds[-2]]))
+        assert counts[0] == (buckets.names[place - 1], 0)
+        assert counts[-1] == ("inf", 2)
 
 
 @BOTH
@@ -41,7 +49,7 @@ def test_what_lies_outside_of_the_bounds_is_told_as_the_outermost(buckets: Bucke
     assert lowest / 1.2 < percentile(buckets, [0.0], 0.5) <= lowest
     assert percentile(buckets, [-5.0], 0.5) <= lowest  # of clocks that differ
     assert percentile(buckets, [highest * 10], 0.5) == highest
-    assert list(buckets.count([highest * 10])) == [("inf", 1)]
+    assert list(buckets.count([highest * 10])) == [(buckets.names[-2], 0), ("inf", 1)]
 
 
 @BOTH
