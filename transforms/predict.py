@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
@@ -32,7 +33,7 @@ class Predict(beam.PTransform[PCollection[Sequence[FileBytes]], Results]):
 
     Attributes:
         predictor: The model; it is loaded on the workers.
-        warm_up_batch_size: The size of the batch that the model is warmed up with.
+        warm_up_batch_size: The size of the batch that the model is warmed up with: of a full one.
         sharing: Whether it is loaded once for each `process`, or once for each `machine`.
         batches_in_flight: How many batches one worker thread hands to the model before it waits for an
             answer: more than one for a model that is elsewhere. They leave as they are answered, in any
@@ -69,7 +70,7 @@ class _Predict(beam.DoFn):
 
     def process(self, batch: Sequence[FileBytes]) -> Iterator[Prediction | TaggedOutput[str, DeadLetter]]:
         answer = self._model().answer(batch)
-        _count_answer(answer)
+        self._count(answer, _arrivals(batch))
         for record in answer.records:
             yield record if isinstance(record, Prediction) else TaggedOutput(DEAD_LETTERS, record)
 
@@ -82,6 +83,26 @@ class _Predict(beam.DoFn):
             self._acquired = kept(self._shared.acquire(self._predictor, self._warm_up_batch_size))
         return self._acquired
 
+    def _count(self, answer: Answer, arrivals: Sequence[float | None]) -> None:
+        for event in answer.events:
+            _count(event)
+        predicted = [isinstance(record, Prediction) for record in answer.records]
+        metrics.count_batch(len(answer.records), self._warm_up_batch_size, sum(predicted), answer.seconds)
+        if any(arrivals):
+            now = time.time()
+            came = zip(arrivals, predicted, strict=True)
+            metrics.count_latencies([now - arrived for arrived, is_there in came if arrived and is_there])
+        for record in answer.records:
+            if isinstance(record, DeadLetter):
+                metrics.count_dead_letter(record)
+
+
+class _Sent(NamedTuple):
+    """What is kept of a batch until its answer comes."""
+
+    place: Place
+    arrivals: Sequence[float | None]
+
 
 class _PredictMany(_Predict):
     """Goes on with the next batches while earlier ones are under way."""
@@ -89,7 +110,7 @@ class _PredictMany(_Predict):
     def __init__(self, batches_in_flight: int, *others: Any) -> None:
         super().__init__(*others)
         self._limit = batches_in_flight
-        self._flight: InFlight[Place, Answer] | None = None
+        self._flight: InFlight[_Sent, Answer] | None = None
 
     def start_bundle(self) -> None:
         if self._flight:  # batches of a bundle that failed, and that will come again
@@ -102,7 +123,8 @@ class _PredictMany(_Predict):
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Element]:
         flight = self._flight = self._flight if self._flight is not None else InFlight(self._limit)
-        flight.start(partial(self._model().answer, batch), Place(timestamp, window))
+        sent = _Sent(Place(timestamp, window), _arrivals(batch))
+        flight.start(partial(self._model().answer, batch), sent)
         while flight.is_full():
             yield from self._deliver(flight)
 
@@ -114,11 +136,11 @@ class _PredictMany(_Predict):
         self._stop()
         super().teardown()
 
-    def _deliver(self, flight: InFlight[Place, Answer]) -> Iterator[Element]:
-        place, answer = flight.take()
-        _count_answer(answer)
+    def _deliver(self, flight: InFlight[_Sent, Answer]) -> Iterator[Element]:
+        sent, answer = flight.take()
+        self._count(answer, sent.arrivals)
         for record in answer.records:
-            put = place.at(record)
+            put = sent.place.at(record)
             yield put if isinstance(record, Prediction) else TaggedOutput(DEAD_LETTERS, put)
 
     def _stop(self) -> None:
@@ -127,14 +149,8 @@ class _PredictMany(_Predict):
             self._flight = None
 
 
-def _count_answer(answer: Answer) -> None:
-    for event in answer.events:
-        _count(event)
-    predictions = sum(isinstance(record, Prediction) for record in answer.records)
-    metrics.count_batch(len(answer.records), predictions, answer.seconds)
-    for record in answer.records:
-        if isinstance(record, DeadLetter):
-            metrics.count_dead_letter(record)
+def _arrivals(batch: Sequence[FileBytes]) -> Sequence[float | None]:
+    return [item.ref.arrived for item in batch]
 
 
 def _count(event: Event | Report) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from transforms.batch_files import DEFAULT_BATCH_SIZE
-from transforms.metrics import NAMESPACE
+from transforms.metric_table import NAMESPACE
 from transforms.predictors.base import Predictor
 from transforms.predictors.predict_records import predict_each, versioned
 from transforms.records import DeadLetter, FileBytes, prediction_id

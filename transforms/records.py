@@ -33,6 +33,8 @@ class FileRef:
         size: In bytes; None while unknown.
         attributes: Carried to the output untouched.
         content: The file's bytes, where the input itself has brought them (a message); else None.
+        arrived: In streaming, when its message was published, or when it was first listed: in seconds since
+            1970; None where that is not known. It is no part of what the input is.
     """
 
     uri: str
@@ -40,6 +42,7 @@ class FileRef:
     size: int | None = None
     attributes: Attributes = field(default_factory=dict)
     content: bytes | None = field(default=None, repr=False)
+    arrived: float | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from tests.transforms import digits
 from tests.transforms.pipelines import collect, collect_with_times, local_pipeline
 from tests.transforms.toy_models import items
 from tests.transforms.toy_predictors import Logging, Returning, Sizes, calls
-from transforms import metrics
+from transforms import metric_table as metrics
+from transforms.buckets import ARRIVAL_MSEC, ERROR
 from transforms.errors import ContractError
 from transforms.model_sharing import share
 from transforms.predict import Predict, _PredictMany, predict_each
@@ -331,15 +333,36 @@ def counted(result: Any) -> dict[str, int]:
 def test_batches_predictions_dead_letters_and_loads_are_counted() -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
     batches = [items(b"1", b"undecodable", b"poison"), items(b"1", b"22"), items(b"1", b"22")]
-    _ = pipeline | beam.Create(batches, reshuffle=False) | Predict(Sizes())
-    assert counted(pipeline.run()) == {
+    _ = pipeline | beam.Create(batches, reshuffle=False) | Predict(Sizes(), warm_up_batch_size=4)
+    found = counted(pipeline.run())
+    found.pop(metrics.PREDICT_MSEC_SUM)
+    latencies = [found.pop(name) for name in list(found) if name.startswith(metrics.PREDICT_MSEC_LE)]
+    assert max(latencies) == 3
+    assert found == {
         metrics.PREDICTIONS: 5,
+        metrics.BATCH_FILES: 7,
+        metrics.BATCH_PLACES: 12,
         f"{metrics.BATCH_SIZE}/2": 2,
         f"{metrics.BATCH_SIZE}/3": 1,
         f"{metrics.DEAD_LETTERS}/decode/DecodeError": 1,
         f"{metrics.DEAD_LETTERS}/predict/ZeroDivisionError": 1,
         metrics.MODEL_LOADS: 1,
     }
+
+
+@pytest.mark.parametrize("batches_in_flight", [1, 3])
+def test_the_time_from_arrival_to_prediction_is_counted_where_it_is_known(batches_in_flight: int) -> None:
+    known, unknown, poison = items(b"1", b"22", b"poison")
+    arrived = time.time() - 100
+    known, poison = (replace(item, ref=replace(item.ref, arrived=arrived)) for item in (known, poison))
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    step = Predict(Sizes(), batches_in_flight=batches_in_flight)
+    _ = pipeline | beam.Create([[known, unknown, poison]], reshuffle=False) | step
+    prefix = f"{metrics.ARRIVAL_MSEC_LE}/"
+    numbers = counted(pipeline.run())
+    found = {name.removeprefix(prefix): numbers[name] for name in numbers if name.startswith(prefix)}
+    assert found["inf"] == 1
+    assert ARRIVAL_MSEC.percentile(found, 0.5) == pytest.approx(100_000, rel=ERROR + 0.1)
 
 
 def test_a_saved_model_predicts_on_real_images_and_one_corrupt_one(tmp_path: Path) -> None:
