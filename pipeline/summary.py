@@ -18,6 +18,9 @@ from transforms.predictors.base import Predictor
 _WHOLE_FROM = 10
 
 
+_SHOWN_SECONDS = 0.05  # an endpoint has nothing to load
+
+
 @dataclass(frozen=True)
 class Summary:
     """The end of a run, in numbers.
@@ -178,9 +181,8 @@ class Summary:
             *([("engine", self._engines())] if self.engines else []),
             *([("version swaps", f"{self.version_swaps:,}")] if self.version_swaps else []),
             *([("versions refused", f"{self.versions_refused:,}")] if self.versions_refused else []),
-            ("requests", self._requests())
-            if self.requests
-            else ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
+            *([("requests", self._requests())] if self.requests else []),
+            *([("loaded in", self._loading())] if self.model_load_seconds >= _SHOWN_SECONDS else []),
             ("speed", self._speed()),
             *_listed("output", self.outputs),
             *_listed("dead letters in", self.dead_letters_outputs if self.dead_letters else []),
@@ -192,6 +194,9 @@ class Summary:
     def _speed(self) -> str:
         read = f", {_bytes(self.bytes_per_second)}/s" if self.bytes_per_second else ""
         return f"{self.files_per_second:,.1f} files/s{read}"
+
+    def _loading(self) -> str:
+        return f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"
 
     def _requests(self) -> str:
         failures = ", ".join(f"{count:,} {status}" for status, count in sorted(self.request_failures.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,22 @@ from transforms.metric_table import (
 from transforms.predictors.engines.report import EngineReport
 from transforms.predictors.remote.request_report import RequestReport
 from transforms.records import DeadLetter
+
+
+class _WholeSeconds:
+    """Makes whole seconds of many parts of one, and keeps what is left for the next."""
+
+    def __init__(self) -> None:
+        self._left = 0.0
+        self._lock = threading.Lock()
+
+    def of(self, seconds: float) -> int:
+        with self._lock:
+            whole, self._left = divmod(self._left + seconds, 1)
+        return int(whole)
+
+
+_whole_seconds = _WholeSeconds()
 
 
 def count_input() -> None:
@@ -100,7 +117,7 @@ def count_requests(report: RequestReport) -> None:
     _counter(REQUESTS).inc(report.requests)
     _counter(RETRIES).inc(report.retries)
     _counter(THROTTLED_MSEC).inc(round(report.throttled_seconds * 1_000))
-    _counter(THROTTLED_SECONDS).inc(round(report.throttled_seconds))
+    _counter(THROTTLED_SECONDS).inc(_whole_seconds.of(report.throttled_seconds))
     for status, count in report.failures.items():
         _counter(f"{REQUEST_FAILURES}/{status}").inc(count)
 
