@@ -1,6 +1,7 @@
 """The command line: one module a group of flags."""
 
 from options.batching import BatchingOptions
+from options.dataflow import DataflowOptions
 from options.engine import EngineOptions
 from options.model import ModelOptions
 from options.parsing import GROUPS, parse
@@ -11,6 +12,7 @@ from options.source import SourceOptions
 __all__ = [
     "GROUPS",
     "BatchingOptions",
+    "DataflowOptions",
     "EngineOptions",
     "ModelOptions",
     "PostprocessingOptions",

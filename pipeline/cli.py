@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
+from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE, Ended
 from transforms.errors import ConfigurationError, UsageError
 
 PROG = "beam-predict"
@@ -48,6 +48,9 @@ COMMANDS: Mapping[str, Command] = {
     "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
     "notify": Command(
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
+    ),
+    "dataflow": Command(
+        "pipeline.dataflow", "main", "predict on Dataflow: `dataflow batch`, `dataflow streaming`"
     ),
 }
 
@@ -92,6 +95,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return WRONG_USAGE
+    except Ended as ended:
+        print(f"{PROG}: {ended}", file=sys.stderr)
+        return ended.code
     except ConfigurationError as error:
         if name == PREDICT:
             raise

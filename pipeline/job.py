@@ -11,6 +11,7 @@ from apache_beam.pvalue import PBegin
 
 from options import (
     BatchingOptions,
+    DataflowOptions,
     EngineOptions,
     ModelOptions,
     PostprocessingOptions,
@@ -92,6 +93,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
         predictions=make_sinks(options, Prediction, predictor.signature),
         dead_letters=make_sinks(options, DeadLetter, predictor.signature),
         model_sharing=options.view_as(ModelOptions).model_sharing,
+        predict_hints=options.view_as(DataflowOptions).predict_hints,
     )
 
 
