@@ -51,6 +51,7 @@ class Dataflow:
         projects: Those whose owner asks; None for each that there is a request for.
         jobs: The jobs that it took, by their ids, in the order in which they came.
         refusals: What it answers to the next requests for a new job, in the place of taking it.
+        list_refusals: The same for requests for the list of jobs.
         requests: Each request: the method and the path.
         batch_ends_as: The state in which a batch job is found when it is asked for.
     """
@@ -60,6 +61,7 @@ class Dataflow:
     projects: tuple[str, ...] | None = None
     jobs: dict[str, api.Job] = field(default_factory=dict)
     refusals: deque[Refused] = field(default_factory=deque)
+    list_refusals: deque[Refused] = field(default_factory=deque)
     requests: list[tuple[str, str]] = field(default_factory=list)
     batch_ends_as: api.JobState = api.JobState.JOB_STATE_DONE
 
@@ -105,6 +107,8 @@ class Dataflow:
 
     def list_jobs(self, project: str, region: str, name: str | None, active: bool) -> api.ListJobsResponse:
         """Return jobs, the newest first."""
+        if self.list_refusals:
+            raise self.list_refusals.popleft()
         self._check_place(project, region)
         jobs = self.active(name) if active else [j for j in self.jobs.values() if name in (None, j.name)]
         return api.ListJobsResponse(jobs=jobs[::-1])

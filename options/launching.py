@@ -116,7 +116,7 @@ class Launch:
 
 
 def _locations(launch: Launch, bucket: str) -> list[str]:
-    folder = f"gs://{bucket.removeprefix('gs://').strip('/')}/dataflow"
+    folder = f"gs://{bucket.removeprefix('gs://').strip('/')}"
     places = {"temp_location": f"{folder}/temp", "staging_location": f"{folder}/staging"}
     return [f"--{flag}={place}" for flag, place in places.items() if not launch.has(flag)]
 

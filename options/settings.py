@@ -61,7 +61,7 @@ BUCKET = Setting(
     "BUCKET",
     "bucket",
     "my-bucket",
-    "For what is staged, and for temporary files: gs://BUCKET/dataflow/staging and .../temp, unless "
+    "For what is staged, and for temporary files: gs://BUCKET/staging and gs://BUCKET/temp, unless "
     "--staging_location and --temp_location say otherwise.",
 )
 INPUT = Setting("INPUT", "input", "gs://my-bucket/photos/**.jpg", "In batch: the files to predict on.")

@@ -17,8 +17,13 @@ from transforms.errors import ConfigurationError, UsageError
 PROG = "beam-predict"
 _FRAMES = 8
 
-# What Beam's worker processes warn of at every local start, and nobody can act upon.
-_NOISE = ("No semi_persistent_directory found", "Discarding unparseable args")
+# What Beam's worker processes warn of at every local start, and Google's library of credentials where they
+# have no project of their own; nobody needs to act upon it.
+_NOISE = (
+    "No semi_persistent_directory found",
+    "Discarding unparseable args",
+    "No project ID could be determined",
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ COMMANDS: Mapping[str, Command] = {
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
     ),
     "dataflow": Command(
-        "pipeline.dataflow", "main", "predict on Dataflow: `dataflow batch`, `dataflow streaming`"
+        "pipeline.dataflow", "main", "predict on Dataflow: dataflow batch, dataflow streaming"
     ),
+    "template": Command("pipeline.template_command", "main", "build a Flex Template for Dataflow, or run it"),
 }
 
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(
             [f"say {' or '.join(MODES)} first; got {mode!r}" if mode else f"say {' or '.join(MODES)}"]
         )
-    launch, misspellings = _launch(mode, arguments[1:])
+    launch, misspellings = read_launch(mode, arguments[1:])
     time = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
     words = launch.words(str(SETUP_FILE), time)
     missing = [*launch.missing(), *misspellings]
@@ -72,11 +72,11 @@ def main(arguments: Sequence[str]) -> int:
     return predict(words, PROG)
 
 
-def _launch(mode: str, arguments: Sequence[str]) -> tuple[Launch, list[str]]:
-    """Read what is given, and tell of names in `.env` that may be misspelt.
+def load_env_file() -> dict[str, str]:
+    """Put into the environment what `.env` has and the environment lacks, and return what the file has.
 
     Raises:
-        UsageError: It is not understood; the error holds all that is wrong.
+        UsageError: The file is not understood.
     """
     try:
         in_file = read_env_file(ENV_FILE)
@@ -84,6 +84,16 @@ def _launch(mode: str, arguments: Sequence[str]) -> tuple[Launch, list[str]]:
         raise UsageError([str(error)]) from error
     for name, value in in_file.items():  # credentials may be there, or the addresses of emulators
         os.environ.setdefault(name, value)
+    return in_file
+
+
+def read_launch(mode: str, arguments: Sequence[str]) -> tuple[Launch, list[str]]:
+    """Read what is given, and tell of names in `.env` that may be misspelt.
+
+    Raises:
+        UsageError: It is not understood; the error holds all that is wrong.
+    """
+    in_file = load_env_file()
     launch = Launch.of(mode, arguments, os.environ)
     problems = list(launch.problems())
     if problems:

@@ -23,6 +23,7 @@ from pipeline.dataflow_names import (
 )
 from pipeline.image_versions import Image, MissingImage, labels_of
 from pipeline.launcher_versions import differences, differences_by_name
+from pipeline.write_errors import bucket_of, why
 from transforms import storage
 from transforms.errors import UsageError
 from transforms.predictors.base import Predictor
@@ -180,6 +181,8 @@ def _told_once(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def dataflow_problems(cloud: GoogleCloudOptions, credentials: Any) -> Iterator[str]:
     """Ask Dataflow for the jobs that run; so it tells whether it knows the region, and may be asked."""
     from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+    from requests.exceptions import RequestException
 
     try:
         jobs = {job.name: job.job_id for job in running_jobs(cloud, credentials)}
@@ -192,8 +195,9 @@ def dataflow_problems(cloud: GoogleCloudOptions, credentials: Any) -> Iterator[s
             f"with `gcloud services enable dataflow.googleapis.com --project={cloud.project}`, and ask for "
             "roles/dataflow.developer"
         )
-    except exceptions.GoogleAPICallError as error:
-        yield f"Dataflow does not answer as it should ({error}); try again later"
+    except (exceptions.GoogleAPICallError, GoogleAuthError, RequestException) as error:
+        reason = str(error).partition("\n")[0]
+        yield f"{cloud.dataflow_endpoint} does not answer as it should ({reason}); try again later"
     else:
         yield from _names_in_use(cloud, jobs)
 
@@ -218,26 +222,19 @@ def bucket_problems(places: dict[str, str], cloud: GoogleCloudOptions) -> Iterat
         if problem is not None:
             wrong[problem].append(f"{flag} {place}")
     for problem, named in wrong.items():
-        yield f"{', '.join(named)}: {problem}"
+        yield f"{', '.join(named)} {problem}"
 
 
 def _not_writable(place: str, cloud: GoogleCloudOptions) -> str | None:
-    from google.api_core import exceptions
-
-    bucket = "/".join(place.split("/")[:3])
     probe = f"{place.rstrip('/')}/{uuid.uuid4().hex}.probe"
     try:
         storage.create(probe).close()
         storage.delete(probe)
-    except exceptions.NotFound:
-        return (
-            f"there is no bucket {bucket}; `gcloud storage buckets create {bucket} --project={cloud.project} "
-            f"--location={cloud.region}` makes one"
-        )
-    except exceptions.Forbidden as error:
-        return f"{bucket} may not be written ({error.message}); ask for roles/storage.objectAdmin on it"
     except Exception as error:  # each layer below raises its own
-        return f"{bucket} cannot be written ({str(error).partition(chr(10))[0]})"
+        bucket, reason = bucket_of(place), why(error, place)
+        remedy = f"gcloud storage buckets create {bucket} --project={cloud.project} --location={cloud.region}"
+        makes = f"; `{remedy}` makes one" if reason.startswith("there is no bucket") else ""
+        return f"cannot be written: {reason}{makes}"
     return None
 
 

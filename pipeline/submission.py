@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from options import DataflowOptions, SourceOptions
@@ -50,6 +51,8 @@ def submit(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> 
     cloud = options.view_as(GoogleCloudOptions)
     with _plain_errors(), _short_logs():
         _see_that_it_runs(cloud)
+        if importlib.util.find_spec("pip") is None:  # with which Beam would list what is installed here
+            options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         result: Any = pipeline.run()
