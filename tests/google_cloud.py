@@ -51,6 +51,7 @@ class GoogleCloud:
             "REGION": REGION,
             "BUCKET": BUCKET,
             "MODEL": f"gs://{BUCKET}/model",
+            "SIGNATURE": "from_bytes",  # with the other TensorFlow reads the files, and knows no emulator
             "INPUT": f"gs://{BUCKET}/images/*.png",
             "OUTPUT": f"gs://{BUCKET}/out",
             "IMAGE": self.image,
