@@ -47,8 +47,8 @@ def _packages(options: PipelineOptions) -> Iterator[str]:
     setup_file = options.view_as(SetupOptions).setup_file
     if not image and not setup_file:
         yield (
-            "Dataflow's workers have no beam-predict: pass --sdk_container_image with an image that has it, "
-            "or --setup_file setup.py"
+            "Dataflow's workers have no beam-predict: pass --setup_file setup.py, or --sdk_container_image "
+            "with an image that has it"
         )
     elif image and setup_file and not is_beams_own(image):
         yield (
