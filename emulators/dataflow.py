@@ -10,16 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from google.cloud import dataflow_v1beta3 as api
 from google.protobuf import json_format
+
+from emulators.http_servers import http_server
 
 ACTIVE = (
     api.JobState.JOB_STATE_RUNNING,
@@ -261,13 +262,6 @@ _ROUTES: tuple[tuple[str, str, _Route], ...] = (
 def dataflow_service() -> Iterator[Dataflow]:
     """Start a service without jobs on a free port of 127.0.0.1."""
     handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    handler.service = Dataflow(f"http://localhost:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with http_server(handler) as port:
+        handler.service = Dataflow(f"http://localhost:{port}")
         yield handler.service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

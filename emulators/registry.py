@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
+
+from emulators.http_servers import http_server
 
 _PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs)/(?P<reference>[^/]+)")
 
@@ -65,13 +66,6 @@ class _Handler(BaseHTTPRequestHandler):
 def image_registry() -> Iterator[Registry]:
     """Start an empty registry on a free port of 127.0.0.1."""
     handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    handler.registry = Registry(f"localhost:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with http_server(handler) as port:
+        handler.registry = Registry(f"localhost:{port}")
         yield handler.registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -11,7 +11,7 @@ import apache_beam
 
 from options.dataflow_checks import is_beams_own
 from pipeline.checklist import NotChecked
-from pipeline.image_versions import BEAM, PACKAGE, PYTHON
+from pipeline.image_versions import BEAM, PACKAGE, PYTHON, Image, MissingImage, labels_of
 
 _TITLES = {PYTHON: "Python", BEAM: "Apache Beam", PACKAGE: "beam-predict"}
 
@@ -23,6 +23,28 @@ def versions() -> Mapping[str, str]:
         BEAM: apache_beam.__version__,
         PACKAGE: importlib.metadata.version("beam-predict"),
     }
+
+
+def image_problems(name: str, token: str | None) -> Sequence[str]:
+    """Ask an image's registry for its versions, and compare them with those of this process.
+
+    Args:
+        name: The image's.
+        token: An access token of Google's.
+
+    Raises:
+        NotChecked: They are not told.
+    """
+    try:
+        told = labels_of(Image.parse(name), token)
+    except ValueError as error:
+        return [f"--sdk_container_image {error}"]
+    except MissingImage as error:
+        return [
+            f"--sdk_container_image {name}: its registry shows no such image ({error}); build and push it, "
+            "check the name, or ask for roles/artifactregistry.reader"
+        ]
+    return differences(name, told)
 
 
 def differences(image: str, told: Mapping[str, str]) -> Sequence[str]:

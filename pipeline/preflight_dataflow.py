@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,7 @@ from pipeline.dataflow_names import (
     region_problems,
     unknown_region,
 )
-from pipeline.image_versions import Image, MissingImage, labels_of
-from pipeline.launcher_versions import differences, differences_by_name
+from pipeline.launcher_versions import differences_by_name, image_problems
 from pipeline.write_errors import bucket_of, why
 from transforms import storage
 from transforms.errors import UsageError
@@ -236,24 +235,3 @@ def _not_writable(place: str, cloud: GoogleCloudOptions) -> str | None:
         makes = f"; `{remedy}` makes one" if reason.startswith("there is no bucket") else ""
         return f"cannot be written: {reason}{makes}"
     return None
-
-
-def image_problems(
-    name: str, token: str | None, labels: Callable[[Image, str | None], Any] = labels_of
-) -> Iterable[str]:
-    """Compare an image's versions with the launcher's.
-
-    Raises:
-        NotChecked: It does not tell them.
-    """
-    try:
-        image = Image.parse(name)
-        told = labels(image, token)
-    except ValueError as error:
-        return [f"--sdk_container_image {error}"]
-    except MissingImage as error:
-        return [
-            f"--sdk_container_image {name}: its registry shows no such image ({error}); build and push it, "
-            "check the name, or ask for roles/artifactregistry.reader"
-        ]
-    return differences(name, told)
