@@ -11,7 +11,7 @@ import requests
 from emulators.dataflow import Dataflow, Refused, dataflow_service
 
 PLACE = "/v1b3/projects/my-project/locations/us-central1/jobs"
-TOKEN = "Bearer t"
+AUTHORIZED = "Bearer t"
 JOB: dict[str, Any] = {
     "name": "photos",
     "type": "JOB_TYPE_STREAMING",
@@ -29,8 +29,10 @@ def service() -> Iterator[Dataflow]:
         yield started
 
 
-def ask(service: Dataflow, method: str, path: str, body: Any = None, token: str = TOKEN) -> requests.Response:
-    headers = {"Authorization": token} if token else {}
+def ask(
+    service: Dataflow, method: str, path: str, body: Any = None, authorization: str = AUTHORIZED
+) -> requests.Response:
+    headers = {"Authorization": authorization} if authorization else {}
     return requests.request(method, service.endpoint + path, json=body, headers=headers, timeout=10)
 
 
@@ -80,7 +82,7 @@ def test_a_second_job_of_a_name_is_the_first(service: Dataflow) -> None:
     ],
 )
 def test_what_may_not_be_asked_is_refused(service: Dataflow, path: str, token: str, code: int) -> None:
-    answer = ask(service, "GET", path, token=token)
+    answer = ask(service, "GET", path, authorization=token)
     assert (answer.status_code, answer.json()["error"]["code"]) == (code, code)
 
 
