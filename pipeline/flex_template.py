@@ -14,16 +14,23 @@ import traceback
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    WorkerOptions,
+)
 
 from options import DataflowOptions, parse
 from pipeline import preflight
 from pipeline.exit_codes import DONE, FAILED, WRONG_USAGE
 from pipeline.graph import build
 from pipeline.job import make_steps
+from pipeline.preflight_dataflow import bucket_problems
 from pipeline.prepare import prepare_outputs
 from pipeline.template_arguments import command_line
 from transforms.errors import UsageError
+from transforms.predictors.base import Predictor
 
 IMAGE_VARIABLE = "BEAM_PREDICT_IMAGE"
 """Where an image has its own name, which it cannot find out."""
@@ -62,13 +69,35 @@ def launch(passed: Sequence[str]) -> None:
         UsageError: The flags are wrong, or a check before the start failed.
     """
     options = parse(with_image(command_line(passed)))
-    skipped = options.view_as(DataflowOptions).skip_preflight
-    predictor = preflight.model(options) if skipped else preflight.check(options)
+    if options.view_as(SetupOptions).save_main_session is None:
+        # Beam would hand the names of this process's first file to each worker, which has a use for none.
+        options.view_as(SetupOptions).save_main_session = False
+    predictor = _check(options)
     prepare_outputs(options, predictor.signature)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, make_steps(options, predictor))
     pipeline.run()
     _log.info("the job is described; Dataflow starts it now")
+
+
+def _check(options: PipelineOptions) -> Predictor:
+    """Look at all that can be looked at with the rights of a worker, which may not list jobs.
+
+    Raises:
+        UsageError: It holds all that is wrong.
+    """
+    if options.view_as(DataflowOptions).skip_preflight:
+        return preflight.model(options)
+    cloud = options.view_as(GoogleCloudOptions)
+    places = {"--temp_location": cloud.temp_location, "--staging_location": cloud.staging_location}
+    problems = list(bucket_problems({flag: place for flag, place in places.items() if place}, cloud))
+    try:
+        predictor = preflight.check(options)
+    except UsageError as error:
+        raise UsageError([*problems, *error.problems]) from error
+    if problems:
+        raise UsageError(problems)
+    return predictor
 
 
 def with_image(arguments: Sequence[str]) -> list[str]:
