@@ -22,12 +22,13 @@ lint() {
   step ruff check .
   step ruff format --check .
   step mypy
-  step shellcheck -x ./*.sh scripts/*.sh .ci/run
+  step shellcheck -x ./*.sh scripts/*.sh deploy/*.sh deploy/*/*.sh .ci/run
+  step hadolint deploy/*/Dockerfile
 }
 
 case "${1:-}" in -h | --help) usage && exit ;; esac
 
-set_up requirements-test.lock requirements.lock
+set_up requirements-test.lock requirements-serving.lock requirements.lock
 # Without a Python that is new enough for it, the tests that need it say so.
 set_up_bqemulator || [ $? -eq "$EXIT_NO_PYTHON" ]
 cd "$ROOT"

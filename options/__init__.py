@@ -2,6 +2,7 @@
 
 from options.batching import BatchingOptions
 from options.dataflow import DataflowOptions
+from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
 from options.model import ModelOptions
 from options.parsing import GROUPS, parse
@@ -13,6 +14,7 @@ __all__ = [
     "GROUPS",
     "BatchingOptions",
     "DataflowOptions",
+    "EndpointOptions",
     "EngineOptions",
     "ModelOptions",
     "PostprocessingOptions",

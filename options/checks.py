@@ -15,6 +15,9 @@ from apache_beam.runners.runner import create_runner
 from options.batching import BatchingOptions
 from options.dataflow_checks import check_dataflow
 from options.destinations import Files, Table
+from options.endpoint import EndpointOptions
+from options.engine import EngineOptions
+from options.flags import FlagGroup
 from options.model import ModelOptions
 from options.sink import SinkOptions
 from options.source import SourceOptions
@@ -24,6 +27,16 @@ from transforms.sources.from_inputs import LIST_MARK
 
 REMOTE_RUNNER = "dataflowrunner"
 
+_FOR_EACH_MODEL = {
+    "signature",
+    "input_kind",
+    "preprocess",
+    "item_input",
+    "model_inputs",
+    "model_poll_interval",
+}
+"""The flags of the model that an endpoint takes too."""
+
 
 def check_together(options: PipelineOptions) -> Iterator[str]:
     """Tell what is wrong with flags that are right each for itself."""
@@ -32,8 +45,10 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
         create_runner(runner)
     except (ValueError, ImportError) as error:
         yield f"--runner {runner}: {str(error).partition('. ')[2] or error}"
+    yield from _one_model(options)
     if is_on_dataflow(options):
         yield from _local_places(options)
+        yield from _elsewhere(options)
         yield from check_dataflow(options)
     if options.view_as(SourceOptions).is_streaming:
         yield from _not_for_streams(options)
@@ -46,6 +61,32 @@ def is_on_dataflow(options: PipelineOptions) -> bool:
     """Tell whether the job is for Dataflow."""
     runner = options.view_as(StandardOptions).runner or ""
     return runner.rpartition(".")[2].lower() == REMOTE_RUNNER
+
+
+def _one_model(options: PipelineOptions) -> Iterator[str]:
+    """Tell when it is not clear what predicts, and of flags that are not about it."""
+    model, endpoint = options.view_as(ModelOptions), options.view_as(EndpointOptions)
+    if not endpoint.endpoint:
+        if not model.model:
+            yield "--model is missing: give the folder of a SavedModel, or --endpoint where one is served"
+        groups: tuple[FlagGroup, ...] = (endpoint,)
+    elif model.model:
+        yield f"--model {model.model} and --endpoint are given together; a job has one of them"
+        groups = ()
+    else:
+        groups = (model, options.view_as(EngineOptions))
+    other = "--endpoint" if endpoint.endpoint else "a local --model"
+    for group in groups:
+        for flag in group.FLAGS:
+            if flag.name not in _FOR_EACH_MODEL and group.changed(flag.name):
+                yield f"--{flag.name} has no effect with {other}; leave it out"
+
+
+def _elsewhere(options: PipelineOptions) -> Iterator[str]:
+    """Tell of an endpoint that only this machine sees."""
+    endpoint = options.view_as(EndpointOptions)
+    if endpoint.given("endpoint") and not endpoint.validate() and endpoint.parsed.is_loopback:
+        yield f"--endpoint {endpoint.endpoint} is on this machine, and Dataflow's workers are not"
 
 
 def _not_for_streams(options: PipelineOptions) -> Iterator[str]:

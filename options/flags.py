@@ -252,6 +252,11 @@ class FlagGroup:
         values = value if isinstance(value, list) else [value]
         return bool(values) and not any(item is None or isinstance(item, Invalid) for item in values)
 
+    def changed(self, name: str) -> bool:
+        """Tell whether a flag has another value than when it is not given."""
+        (default,) = (flag.default for flag in self.FLAGS if flag.name == name)
+        return self.given(name) and getattr(self, name) != default
+
 
 def add_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, flags: Iterable[Flag]) -> None:
     """Declare flags to argparse."""

@@ -96,8 +96,7 @@ class ModelOptions(FlagGroup, PipelineOptions):
 
     def validate(self) -> list[str]:
         """See `FlagGroup.validate`."""
-        missing = [] if self.model else ["--model is missing: give the folder of a SavedModel"]
-        return [*missing, *super().validate(), *self._repeated_inputs()]
+        return [*super().validate(), *self._repeated_inputs()]
 
     def _repeated_inputs(self) -> Iterator[str]:
         if self.given("model_inputs"):

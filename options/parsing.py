@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from options.batching import BatchingOptions
 from options.checks import check_together
 from options.dataflow import DataflowOptions
+from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
 from options.flags import FlagGroup, add_flags
 from options.model import ModelOptions
@@ -25,6 +26,7 @@ from transforms.records import is_utf8, printable
 GROUPS: tuple[type[FlagGroup], ...] = (
     SourceOptions,
     ModelOptions,
+    EndpointOptions,
     EngineOptions,
     BatchingOptions,
     PostprocessingOptions,
@@ -40,6 +42,8 @@ examples:
       --output_format parquet
   %(prog)s --input_subscription projects/me/subscriptions/photos --model gs://bucket/model \\
       --output bigquery:me.photos.predictions
+  %(prog)s --input 'gs://bucket/*.jpg' --endpoint projects/me/locations/europe-west4/endpoints/123 \
+      --input_kind bytes --item_input image_bytes --output gs://bucket/out
 
 Apache Beam's own flags (--runner, --direct_num_workers, ...) are passed on to it.
 
@@ -117,7 +121,7 @@ def help_parser(prog: str) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s --input FILES --model PATH --output FOLDER [flags]",
+        usage="%(prog)s --input FILES (--model PATH | --endpoint URL) --output FOLDER [flags]",
     )
     for group in GROUPS:
         add_flags(parser.add_argument_group(group.TITLE), group.FLAGS)

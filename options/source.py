@@ -120,11 +120,10 @@ class SourceOptions(FlagGroup, PipelineOptions):
         if self.watch is not None:
             problems += self._watch_problems()
         if not self.is_pubsub:
-            defaults = {flag.name: flag.default for flag in self.FLAGS}
             problems += [
                 f"--{name} is for messages; give --input_subscription as well, or leave it out"
                 for name in MESSAGE_FLAGS
-                if getattr(self, name) not in (defaults[name], None)
+                if self.changed(name)
             ]
         return problems
 

@@ -51,6 +51,9 @@ COMMANDS: Mapping[str, Command] = {
     PREDICT: Command("pipeline.run", "predict", "predict over files; the word may be left out"),
     "inspect": Command("pipeline.inspect_model", "main", "tell what a model is and how it would be used"),
     "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
+    "serve": Command(
+        "pipeline.serve", "main", "serve a model over HTTP, for other programs and for --endpoint"
+    ),
     "notify": Command(
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
     ),

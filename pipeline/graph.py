@@ -34,6 +34,7 @@ class Steps:
     dead_letters: ToAll
     model_sharing: ModelSharing = "process"
     predict_hints: Mapping[str, str] = field(default_factory=dict)
+    batches_in_flight: int = 1
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
@@ -42,7 +43,9 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     batched = files.main | "BatchFiles" >> steps.batch
     batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
-    predict = Predict(steps.predictor, steps.batch.max_batch_size, steps.model_sharing)
+    predict = Predict(
+        steps.predictor, steps.batch.max_batch_size, steps.model_sharing, steps.batches_in_flight
+    )
     predicted = contents.main | "Predict" >> predict.with_resource_hints(**steps.predict_hints)
     refused = predicted.main | "WritePredictions" >> steps.predictions
 

@@ -13,8 +13,8 @@ from options import ModelOptions, PostprocessingOptions
 from options.flags import Flag
 from pipeline.exit_codes import DONE
 from pipeline.inspection import Inspection, Use, VersionFolder
-from pipeline.job import make_readable, make_wishes
-from pipeline.model_command import choose_model, make_parser, parse, view
+from pipeline.make_predictor import make_readable, make_wishes
+from pipeline.model_command import choose_model, make_parser, missing_model, parse, view
 from transforms.errors import ModelError, ReadError, UsageError
 from transforms.predictors.base import Predictor, Signature
 from transforms.predictors.completeness import SAVED_MODEL
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     values, problems = parse(parser, arguments)
     model, readable = view(values, ModelOptions), view(values, PostprocessingOptions)
-    problems += model.validate() + readable.validate()
+    problems += missing_model(model) + model.validate() + readable.validate()
     if problems:
         raise UsageError(problems)
     try:

@@ -57,6 +57,11 @@ def choose_model(model: ModelOptions) -> ChosenModel:
     return ChosenModel(version, find_model(version.path if version else model.model))
 
 
+def missing_model(model: ModelOptions) -> list[str]:
+    """Tell when no model is named."""
+    return [] if model.model else ["--model is missing: give the folder of a SavedModel"]
+
+
 def make_parser(
     prog: str, description: str, usage: str, groups: Mapping[str, Sequence[Flag]]
 ) -> argparse.ArgumentParser:

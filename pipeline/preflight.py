@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from options import SourceOptions
-from pipeline.job import make_predictor
 from pipeline.local import is_local
 from pipeline.local_streaming import id_label_problem
+from pipeline.make_predictor import make_predictor
 from pipeline.preflight_outputs import output_problems
 from pipeline.preflight_pubsub import missing_subscription, missing_topic
 from transforms import storage

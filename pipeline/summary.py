@@ -39,6 +39,10 @@ class Summary:
         engines_refused: The number of worker processes by the engine that cannot be used.
         version_swaps: How often a newer version of the model has taken over, counted in each process.
         versions_refused: How often one was refused, because it is broken.
+        requests: Requests to an endpoint, with those that were sent again.
+        retries: Requests that were sent again.
+        request_failures: Requests without a usable answer: their number by what came instead, as `503`.
+        throttled_seconds: How long threads have waited, added up, because the endpoint has too much to do.
         model_loads: Worker processes that loaded it; machines, where they share it.
         model_load_seconds: The longest load.
         warm_up_seconds: The longest warm-up.
@@ -64,6 +68,10 @@ class Summary:
     engines_refused: dict[str, int]
     version_swaps: int
     versions_refused: int
+    requests: int
+    retries: int
+    request_failures: dict[str, int]
+    throttled_seconds: float
     model_loads: int
     model_load_seconds: float
     warm_up_seconds: float
@@ -107,6 +115,10 @@ class Summary:
             engines_refused=counts.below(metrics.ENGINE_REFUSED),
             version_swaps=counts.get(metrics.VERSION_SWAPS),
             versions_refused=counts.get(metrics.VERSIONS_REFUSED),
+            requests=counts.get(metrics.REQUESTS),
+            retries=counts.get(metrics.RETRIES),
+            request_failures=counts.below(metrics.REQUEST_FAILURES),
+            throttled_seconds=counts.get(metrics.THROTTLED_MSEC) / 1_000,
             model_loads=counts.get(metrics.MODEL_LOADS),
             model_load_seconds=counts.slowest_msec.get(metrics.MODEL_LOAD_MSEC, 0) / 1_000,
             warm_up_seconds=counts.slowest_msec.get(metrics.WARM_UP_MSEC, 0) / 1_000,
@@ -148,7 +160,9 @@ class Summary:
             *([("engine", self._engines())] if self.engines else []),
             *([("version swaps", f"{self.version_swaps:,}")] if self.version_swaps else []),
             *([("versions refused", f"{self.versions_refused:,}")] if self.versions_refused else []),
-            ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
+            ("requests", self._requests())
+            if self.requests
+            else ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
             ("speed", self._speed()),
             *_listed("output", self.outputs),
             *_listed("dead letters in", self.dead_letters_outputs if self.dead_letters else []),
@@ -160,6 +174,14 @@ class Summary:
     def _speed(self) -> str:
         read = f", {_bytes(self.bytes_per_second)}/s" if self.bytes_per_second else ""
         return f"{self.files_per_second:,.1f} files/s{read}"
+
+    def _requests(self) -> str:
+        failures = ", ".join(f"{count:,} {status}" for status, count in sorted(self.request_failures.items()))
+        parts = [f"{self.requests:,}"]
+        parts += [f"{self.retries:,} of them again"] if self.retries else []
+        parts += [f"failed: {failures}"] if failures else []
+        parts += [f"throttled for {self.throttled_seconds:,.1f} s"] if self.throttled_seconds else []
+        return "; ".join(parts)
 
     def _engines(self) -> str:
         speeds = [f"{engine} {speed:g} times" for engine, speed in sorted(self.engine_speedups.items())]

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from emulators.processes import free_port
 from options import parse
 from pipeline import notify
 from transforms.predictors.saved_model_files import fingerprint
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def _blocks() -> list[tuple[str, str, str]]:
     """Return each block of code: its language, its text, and what the README shows as its output."""
-    found = [(match.group(1), match.group(2)) for match in _BLOCK.finditer((ROOT / "README.md").read_text())]
+    found = [(match.group(1), match.group(2)) for match in _BLOCK.finditer(README)]
     following = [*found[1:], ("", "")]
     return [
         (language, code, output if kind == "text" else "")
@@ -52,6 +56,36 @@ def test_readme_block_runs_and_prints_what_the_readme_shows(language: str, code:
     for line in shown.splitlines():
         for piece in _pieces(line):
             assert any(_shape(piece) in candidate for candidate in printed), (piece, done.stdout)
+
+
+def test_an_endpoint_is_called_as_the_readme_says() -> None:
+    (section,) = re.findall(r"^## Call an endpoint\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    (_, serve), (_, ready), (_, call), (_, summary) = _BLOCK.findall(section)
+    port = str(free_port())
+    command = ["bash", "-euo", "pipefail", "-c"]
+
+    with subprocess.Popen(
+        [*command, serve], cwd=ROOT, env={**os.environ, "PORT": port}, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            assert line == ready.replace("8080", port)
+            done = subprocess.run(
+                [*command, call.replace("8080", port)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+        finally:
+            server.send_signal(signal.SIGINT)  # Ctrl-C, as the line says
+            code = server.wait(timeout=60)
+
+    assert (done.returncode, code) == (0, 0), done.stderr
+    printed = [_shape(line) for line in done.stdout.splitlines()]
+    assert [line for line in map(_shape, summary.splitlines()) if line not in printed] == []
 
 
 def _commands() -> list[list[str]]:
@@ -88,4 +122,4 @@ def test_the_demonstration_shows_predictions_and_dead_letters_as_they_come(pubsu
 
 
 def test_the_readme_shows_the_version_of_the_bundled_model() -> None:
-    assert f"version {fingerprint(str(ROOT / 'examples/digits/model'))}" in (ROOT / "README.md").read_text()
+    assert f"version {fingerprint(str(ROOT / 'examples/digits/model'))}" in README

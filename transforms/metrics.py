@@ -16,6 +16,12 @@ Counters, in the namespace `beam_predict`:
     engine_refused/ENGINE         ... in which it was refused
     version_swaps                 newer versions of the model that have taken over
     versions_refused              newer versions that are broken, and were not used
+    requests                      to an endpoint, with those that were sent again
+    retries                       requests that were sent again
+    request_failures/STATUS       requests without a usable answer: 503, UNAVAILABLE, timeout, ...
+    throttled_msec                that threads have waited because the endpoint has too much to do
+    cumulativeThrottlingSeconds   the same in seconds, under the name by which Dataflow knows that more
+                                  workers would not help
 
 Distributions, in milliseconds: `model_load_msec`, `warm_up_msec`, `predict_msec` (of a batch); in
 thousandths, `engine_speedup/ENGINE`: TensorFlow's time by the engine's, for a batch.
@@ -30,6 +36,7 @@ from apache_beam.metrics.metric import Metrics
 
 from transforms import progress
 from transforms.predictors.engines.report import EngineReport
+from transforms.predictors.remote.request_report import RequestReport
 from transforms.records import DeadLetter
 
 NAMESPACE = "beam_predict"
@@ -46,6 +53,11 @@ ENGINE_REFUSED = "engine_refused"
 ENGINE_SPEEDUP = "engine_speedup"
 VERSION_SWAPS = "version_swaps"
 VERSIONS_REFUSED = "versions_refused"
+REQUESTS = "requests"
+RETRIES = "retries"
+REQUEST_FAILURES = "request_failures"
+THROTTLED_MSEC = "throttled_msec"
+THROTTLED_SECONDS = "cumulativeThrottlingSeconds"
 MODEL_LOAD_MSEC = "model_load_msec"
 WARM_UP_MSEC = "warm_up_msec"
 PREDICT_MSEC = "predict_msec"
@@ -101,6 +113,16 @@ def count_version_swap() -> None:
 def count_version_refused() -> None:
     """Count a newer version of the model that is broken."""
     _counter(VERSIONS_REFUSED).inc()
+
+
+def count_requests(report: RequestReport) -> None:
+    """Count what has become of requests."""
+    _counter(REQUESTS).inc(report.requests)
+    _counter(RETRIES).inc(report.retries)
+    _counter(THROTTLED_MSEC).inc(round(report.throttled_seconds * 1_000))
+    _counter(THROTTLED_SECONDS).inc(round(report.throttled_seconds))
+    for status, count in report.failures.items():
+        _counter(f"{REQUEST_FAILURES}/{status}").inc(count)
 
 
 def count_batch(size: int, predictions: int, seconds: float) -> None:

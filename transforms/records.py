@@ -122,7 +122,6 @@ class DeadLetter:
         *,
         prediction_id: str | None = None,
         model_version: str | None = None,
-        attempts: int = 1,
     ) -> DeadLetter:
         """Make the dead letter of an error; one outside the tree of errors counts as the predict stage's."""
         return cls(
@@ -133,7 +132,7 @@ class DeadLetter:
             error=type(error).__name__,
             message=printable(str(error)[:MAX_MESSAGE_CHARS]),
             retryable=is_retryable(error),
-            attempts=attempts,
+            attempts=error.attempts if isinstance(error, ItemError) else 1,
             model_version=model_version,
             attributes=ref.attributes if ref else {},
             payload=printable(error.payload) if isinstance(error, ParseError) else None,

@@ -13,7 +13,8 @@ import pytest
 
 from options import parse
 from pipeline.graph import build
-from pipeline.job import make_predictor, make_steps
+from pipeline.job import make_steps
+from pipeline.make_predictor import make_predictor
 from tests.conftest import MODEL, ROOT
 
 LABELS = Path(__file__).parent / "step_labels.txt"
@@ -100,7 +101,8 @@ import sys
 import apache_beam as beam
 from options import parse
 from pipeline.graph import build
-from pipeline.job import make_predictor, make_steps
+from pipeline.job import make_steps
+from pipeline.make_predictor import make_predictor
 options = parse({FLAGS!r})
 build(beam.Pipeline(options=options), make_steps(options, make_predictor(options)))
 assert "tensorflow" not in sys.modules
