@@ -58,9 +58,11 @@ COMMANDS: Mapping[str, Command] = {
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
     ),
     "dataflow": Command(
-        "pipeline.dataflow", "main", "predict on Dataflow: dataflow batch, dataflow streaming"
+        "pipeline.dataflow.command", "main", "predict on Dataflow: dataflow batch, dataflow streaming"
     ),
-    "template": Command("pipeline.template_command", "main", "build a Flex Template for Dataflow, or run it"),
+    "template": Command(
+        "pipeline.flex_template.command", "main", "build a Flex Template for Dataflow, or run it"
+    ),
 }
 
 

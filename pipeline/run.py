@@ -12,14 +12,15 @@ from apache_beam.runners.runner import PipelineResult
 from options import DataflowOptions, SinkOptions, SourceOptions
 from options.checks import is_on_dataflow
 from options.parsing import CommandLine, read
-from pipeline import preflight, preflight_dataflow
+from pipeline import preflight
+from pipeline.dataflow import preflight as preflight_dataflow
+from pipeline.dataflow.submission import submit
 from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
 from pipeline.graph import build
 from pipeline.job import make_steps
 from pipeline.local import is_local, local_runner, shown_progress
 from pipeline.local_streaming import run_until_stopped
 from pipeline.prepare import prepare_outputs
-from pipeline.submission import submit
 from pipeline.summary import Summary
 from transforms.errors import UsageError
 from transforms.predictors.base import Predictor

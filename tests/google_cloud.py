@@ -18,8 +18,8 @@ from emulators.credentials import write_credentials
 from emulators.dataflow import Dataflow, dataflow_service
 from emulators.registry import Registry, image_registry
 from emulators.storage import HOST_VARIABLE, fake_gcs_server, storage_client_of
-from pipeline.image_versions import BEAM, PACKAGE
-from pipeline.launcher_versions import versions
+from pipeline.dataflow.image_versions import BEAM, PACKAGE
+from pipeline.dataflow.launcher_versions import versions
 from tests.conftest import IMAGES, MODEL, ROOT
 
 PROJECT, REGION, BUCKET = "my-project", "us-central1", "photos-bucket"

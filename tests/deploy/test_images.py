@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from emulators.processes import MissingProgram
-from pipeline.image_versions import BEAM, PACKAGE
+from pipeline.dataflow.image_versions import BEAM, PACKAGE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

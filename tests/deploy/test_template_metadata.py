@@ -15,8 +15,8 @@ from google.protobuf import json_format
 from options import parse
 from options.flags import Flag
 from options.parsing import GROUPS, _beam_flags
-from pipeline.template_arguments import command_line
-from pipeline.template_metadata import BEAM_FLAGS, LEFT_OUT, REQUIRED, metadata
+from pipeline.flex_template.metadata import BEAM_FLAGS, LEFT_OUT, REQUIRED, metadata
+from pipeline.flex_template.parameters import command_line
 from transforms.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def matches(name: str, text: str) -> bool:
 
 def test_the_file_is_current() -> None:
     written = json.loads(FILE.read_text())
-    assert written == metadata(), "run: python -m pipeline.template_metadata >deploy/metadata.json"
+    assert written == metadata(), "run: python -m pipeline.flex_template.metadata >deploy/metadata.json"
 
 
 def test_the_file_is_what_google_takes() -> None:

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOption
 from apache_beam.runners.runner import PipelineResult
 
 from options import DataflowOptions, SourceOptions
-from pipeline.dataflow_api import NoCredentials, find_credentials, running_jobs
+from pipeline.dataflow.api import NoCredentials, find_credentials, running_jobs
 from pipeline.exit_codes import INTERRUPTED, Ended
 
 _CONSOLE = "https://console.cloud.google.com/dataflow/jobs"

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import apache_beam
 
 from options.dataflow_checks import is_beams_own
-from pipeline.checklist import NotChecked
-from pipeline.image_versions import BEAM, PACKAGE, PYTHON, Image, MissingImage, labels_of
+from pipeline.dataflow.checklist import NotChecked
+from pipeline.dataflow.image_versions import BEAM, PACKAGE, PYTHON, Image, MissingImage, labels_of
 
 _TITLES = {PYTHON: "Python", BEAM: "Apache Beam", PACKAGE: "beam-predict"}
 

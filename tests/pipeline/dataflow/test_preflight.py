@@ -11,11 +11,11 @@ import pytest
 from emulators.credentials import write_credentials
 from emulators.dataflow import Refused
 from options.parsing import read
-from pipeline import checklist, preflight_dataflow
-from pipeline.checklist import Check, NotChecked, run_checks
-from pipeline.dataflow_names import job_name_problems, project_problems, region_problems
-from pipeline.image_versions import Image
-from pipeline.launcher_versions import versions
+from pipeline.dataflow import checklist, preflight
+from pipeline.dataflow.checklist import Check, NotChecked, run_checks
+from pipeline.dataflow.image_versions import Image
+from pipeline.dataflow.launcher_versions import versions
+from pipeline.dataflow.names import job_name_problems, project_problems, region_problems
 from tests.google_cloud import BUCKET, GoogleCloud, add_image, google_cloud
 
 SECONDS_TO_FAIL = 10
@@ -36,8 +36,8 @@ def cloud(started: GoogleCloud, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
     return started
 
 
-def report_of(flags: Sequence[str]) -> preflight_dataflow.Report:
-    return preflight_dataflow.inspect(read(flags))
+def report_of(flags: Sequence[str]) -> preflight.Report:
+    return preflight.inspect(read(flags))
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_bucket_that_may_not_be_written_is_told(
     def refuse(_: str) -> None:
         raise Forbidden("launcher does not have storage.objects.create access")
 
-    monkeypatch.setattr("pipeline.preflight_dataflow.storage.create", refuse)
+    monkeypatch.setattr("pipeline.dataflow.preflight.storage.create", refuse)
     (temporary, _) = problems()
     assert temporary.endswith("you have no right to; roles/storage.objectAdmin on gs://photos-bucket is one")
 

@@ -1,6 +1,6 @@
 """What a Flex Template tells of its parameters, generated from the tables of flags.
 
-    python -m pipeline.template_metadata >deploy/metadata.json
+    python -m pipeline.flex_template.metadata >deploy/metadata.json
 
 The format: https://cloud.google.com/dataflow/docs/reference/rest/v1b3/TemplateMetadata. It is for forms in
 which people fill in parameters, and for Dataflow, which refuses others, and texts that do not match, before
@@ -16,7 +16,7 @@ from typing import Any
 
 from options.flags import Assignment, Bytes, Choice, Flag, Kind, PubSubPath, Share, Text, Whole
 from options.parsing import GROUPS
-from pipeline.template_arguments import SEPARATOR
+from pipeline.flex_template.parameters import SEPARATOR
 
 REQUIRED = ("model", "output")
 LEFT_OUT = ("max_dead_letter_ratio", "no_wait")

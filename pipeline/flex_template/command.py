@@ -17,15 +17,15 @@ from options.flags import Flag, Text, add_flags
 from options.launching import MODES
 from options.parsing import Parser, explain_unknown, read
 from options.settings import BUCKET, IMAGE, PROJECT
-from pipeline import preflight_dataflow
-from pipeline.dataflow import SETUP_FILE, load_env_file, read_launch
+from pipeline.dataflow import preflight
+from pipeline.dataflow.command import SETUP_FILE, load_env_file, read_launch
 from pipeline.exit_codes import DONE, WRONG_USAGE
-from pipeline.template_run import Spec, not_in_template, run_arguments
+from pipeline.flex_template.gcloud_run import Spec, not_in_template, run_arguments
 from transforms.errors import UsageError
 
 PROG = "beam-predict template"
 GCLOUD = ("gcloud", "dataflow", "flex-template")
-METADATA_FILE = Path(__file__).parents[1] / "deploy" / "metadata.json"
+METADATA_FILE = Path(__file__).parents[2] / "deploy" / "metadata.json"
 
 _DEFAULT_NAME = "templates/beam-predict.json"
 _TEMPLATE_FILE = Flag(
@@ -130,7 +130,7 @@ def plan_build(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     metadata = Path(str(flags.metadata_file or METADATA_FILE))
     if not metadata.is_file():
         problems.append(
-            f"--metadata_file {metadata} is not there; `python -m pipeline.template_metadata` writes one"
+            f"--metadata_file {metadata} is not there; `python -m pipeline.flex_template.metadata` writes one"
         )
     project = flags.project or variables.get(PROJECT.variable)
     told = [template, f"--image={image}", "--sdk-language=PYTHON", f"--metadata-file={metadata}"]
@@ -161,7 +161,7 @@ def plan_run(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     command = [*GCLOUD, "run", *run_arguments(line.options, template)]
     if line.options.view_as(DataflowOptions).skip_preflight:
         return Plan(command, [*problems, *line.unusable, *line.contradictory], launch.dry_run)
-    report = preflight_dataflow.inspect(line, problems)
+    report = preflight.inspect(line, problems)
     return Plan(command, report.problems, launch.dry_run, str(report))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from options.flags import Flag
-from pipeline.template_arguments import join_values, own_flags
+from pipeline.flex_template.parameters import join_values, own_flags
 from transforms import storage
 from transforms.errors import ReadError, UsageError
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from options.launching import MODES, Launch
 from options.parsing import read
 from options.settings import SETTINGS, misspelt, read_env_file
-from pipeline import preflight_dataflow
+from pipeline.dataflow import preflight
 from pipeline.exit_codes import DONE, WRONG_USAGE
 from pipeline.run import predict
 from transforms.errors import UsageError
 
 PROG = "beam-predict dataflow"
 ENV_FILE = Path(".env")
-SETUP_FILE = Path(__file__).parents[1] / "setup.py"
+SETUP_FILE = Path(__file__).parents[2] / "setup.py"
 
 _INDENT = 8 * " "
 _HELP = """\
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     if launch.dry_run:
         return _describe(words, missing)
     if missing:
-        raise UsageError(preflight_dataflow.inspect(read(words, PROG), missing).problems)
+        raise UsageError(preflight.inspect(read(words, PROG), missing).problems)
     return predict(words, PROG)
 
 
@@ -104,7 +104,7 @@ def read_launch(mode: str, arguments: Sequence[str]) -> tuple[Launch, list[str]]
 def _describe(words: Sequence[str], missing: Sequence[str]) -> int:
     """Print the command, and what is wrong with it."""
     print(f"The command:\n\n{command(words)}\n\nThe checks:\n", flush=True)
-    report = preflight_dataflow.inspect(read(words, PROG), missing)
+    report = preflight.inspect(read(words, PROG), missing)
     print(report)
     return WRONG_USAGE if report.problems else DONE
 

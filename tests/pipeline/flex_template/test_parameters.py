@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pipeline.template_arguments import command_line, join_values, split_values
+from pipeline.flex_template.parameters import command_line, join_values, split_values
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from pipeline.checklist import NotChecked
+from pipeline.dataflow.checklist import NotChecked
 
 PYTHON, BEAM, PACKAGE = "beam-predict.python", "beam-predict.beam", "beam-predict.version"
 SECONDS = 5.0

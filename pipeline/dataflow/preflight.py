@@ -12,16 +12,16 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from options.parsing import CommandLine
 from pipeline import preflight
-from pipeline.checklist import Check, NotChecked, Outcome, run_checks
-from pipeline.dataflow_api import NoCredentials, find_credentials, running_jobs
-from pipeline.dataflow_names import (
+from pipeline.dataflow.api import NoCredentials, find_credentials, running_jobs
+from pipeline.dataflow.checklist import Check, NotChecked, Outcome, run_checks
+from pipeline.dataflow.launcher_versions import differences_by_name, image_problems
+from pipeline.dataflow.names import (
     email_problems,
     job_name_problems,
     project_problems,
     region_problems,
     unknown_region,
 )
-from pipeline.launcher_versions import differences_by_name, image_problems
 from pipeline.write_errors import bucket_of, why
 from transforms import storage
 from transforms.errors import UsageError

@@ -23,12 +23,12 @@ from apache_beam.options.pipeline_options import (
 
 from options import DataflowOptions, parse
 from pipeline import preflight
+from pipeline.dataflow.preflight import bucket_problems
 from pipeline.exit_codes import DONE, FAILED, WRONG_USAGE
+from pipeline.flex_template.parameters import command_line
 from pipeline.graph import build
 from pipeline.job import make_steps
-from pipeline.preflight_dataflow import bucket_problems
 from pipeline.prepare import prepare_outputs
-from pipeline.template_arguments import command_line
 from transforms.errors import UsageError
 from transforms.predictors.base import Predictor
 
