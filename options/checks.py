@@ -45,7 +45,6 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
         create_runner(runner)
     except (ValueError, ImportError) as error:
         yield f"--runner {runner}: {str(error).partition('. ')[2] or error}"
-    yield from _one_model(options)
     if is_on_dataflow(options):
         yield from _local_places(options)
         yield from _elsewhere(options)
@@ -63,7 +62,7 @@ def is_on_dataflow(options: PipelineOptions) -> bool:
     return runner.rpartition(".")[2].lower() == REMOTE_RUNNER
 
 
-def _one_model(options: PipelineOptions) -> Iterator[str]:
+def check_model(options: PipelineOptions) -> Iterator[str]:
     """Tell when it is not clear what predicts, and of flags that are not about it."""
     model, endpoint = options.view_as(ModelOptions), options.view_as(EndpointOptions)
     if not endpoint.endpoint:

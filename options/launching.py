@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,12 @@ from options.parsing import Parser
 from options.settings import (
     AT_LEAST_ONCE,
     BUCKET,
+    ENDPOINT,
     IMAGE,
     INPUT,
     JOB_NAME,
     LABELS,
+    MODEL,
     PUBLIC_IPS,
     REGION,
     SETTINGS,
@@ -29,6 +31,8 @@ from options.settings import (
 BATCH, STREAMING = "batch", "streaming"
 MODES = (BATCH, STREAMING)
 ENDLESS = ("input_subscription", "input_topic", "watch")
+_PREDICTING = frozenset((MODEL.flag, ENDPOINT.flag))
+_EXCLUDING = frozenset((INPUT.flag, *ENDLESS, *_PREDICTING))
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,10 @@ class Launch:
         parsed, rest = _parser().parse_known_args(list(arguments))
         flags: dict[str, Any] = vars(parsed)
         values = {setting.flag: flags[setting.flag] or [] for setting in SETTINGS}
-        sources = [name for name in ("input", *ENDLESS) if values.get(name) or _has(rest, name)]
+        given = {name for name in _EXCLUDING if values.get(name) or _has(rest, name)}
         for setting in SETTINGS:
             value = variables.get(setting.variable)
-            if value and not values[setting.flag] and _applies(setting, mode, sources):
+            if value and not values[setting.flag] and _applies(setting, mode, given):
                 values[setting.flag] = [value]
         return cls(mode, values, rest, flags["dry_run"])
 
@@ -69,6 +73,8 @@ class Launch:
         for setting in SETTINGS:
             if not self.values[setting.flag] and (setting.required or self._needs(setting)):
                 yield setting.missing
+        if not self.has(MODEL.flag) and not self.has(ENDPOINT.flag):
+            yield f"{MODEL.missing}; or for a model that is served elsewhere {ENDPOINT.remedy}"
 
     def problems(self) -> Iterator[str]:
         """Tell of values that cannot be understood, and of what does not go with the mode."""
@@ -160,10 +166,13 @@ def _parser() -> Parser:
     return parser
 
 
-def _applies(setting: Setting, mode: str, sources: Sequence[str]) -> bool:
-    """Tell whether a variable says something of this job: one `.env` serves both modes."""
+def _applies(setting: Setting, mode: str, given: Set[str]) -> bool:
+    """Tell whether a variable is about this job: one `.env` serves both modes, and gives way to flags."""
+    if setting.flag in _PREDICTING:
+        return given.isdisjoint(_PREDICTING)
+    sources = given - _PREDICTING
     if setting is INPUT:
-        return sources == ["watch"] if mode == STREAMING else not sources
+        return sources == {"watch"} if mode == STREAMING else not sources
     if setting is SUBSCRIPTION:
         return mode == STREAMING and not sources
     return setting is not STREAMING_MODE or mode == STREAMING

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
 from options.batching import BatchingOptions
-from options.checks import check_together
+from options.checks import check_model, check_together, is_on_dataflow
 from options.dataflow import DataflowOptions
 from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
@@ -92,9 +92,14 @@ def read(arguments: Sequence[str], prog: str = "beam-predict") -> CommandLine:
     options = PipelineOptions(list(arguments))
     for group in views(options):
         problems += group.validate()
+    problems += check_model(options)
     contradictory = list(check_together(options)) if understood else []
     if options.view_as(SourceOptions).is_streaming:
         options.view_as(StandardOptions).streaming = True
+    setup = options.view_as(SetupOptions)
+    if is_on_dataflow(options) and setup.save_main_session is None:
+        # Beam would hand the names of this process's first file to each worker, which has a use for none.
+        setup.save_main_session = False
     return CommandLine(options, problems, contradictory)
 
 

@@ -43,8 +43,13 @@ class Setting:
     @property
     def missing(self) -> str:
         """Tell that it is missing, and what to do."""
+        return f"--{self.flag} is missing: {self.remedy}"
+
+    @property
+    def remedy(self) -> str:
+        """Tell how it is given."""
         example = shlex.quote(self.example)
-        return f"--{self.flag} is missing: pass --{self.flag} {example}, or set {self.variable}={example}"
+        return f"pass --{self.flag} {example}, or set {self.variable}={example}"
 
     def problems(self, values: Iterable[str]) -> Iterator[str]:
         """Tell of values that it cannot take."""
@@ -109,11 +114,21 @@ WORKER_ACCELERATOR = Setting(
     "WORKER_ACCELERATOR", "worker_accelerator", ACCELERATOR_EXAMPLE, "A GPU on every worker."
 )
 
+MODEL = Setting("MODEL", "model", "gs://my-bucket/model", "The model; or an endpoint.")
+ENDPOINT = Setting(
+    "ENDPOINT",
+    "endpoint",
+    "projects/my-project/locations/us-central1/endpoints/123",
+    "Where a model is served that is called in the place of a model of the workers' own; also "
+    "https://HOST/v1/models/NAME, and what else `beam-predict --help` lists.",
+)
+
 SETTINGS = (
     PROJECT,
     REGION,
     BUCKET,
-    Setting("MODEL", "model", "gs://my-bucket/model", "The model.", required=True),
+    MODEL,
+    ENDPOINT,
     Setting("SIGNATURE", "signature", "from_bytes", "The model's signature to call."),
     INPUT,
     SUBSCRIPTION,

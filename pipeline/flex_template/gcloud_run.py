@@ -47,6 +47,7 @@ _HERE = {
     "no_auth",
     "no_wait",
     "runner",
+    "save_main_session",
     "setup_file",
     "skip_preflight",
     "streaming",

@@ -17,7 +17,6 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
-    SetupOptions,
     WorkerOptions,
 )
 
@@ -69,9 +68,6 @@ def launch(passed: Sequence[str]) -> None:
         UsageError: The flags are wrong, or a check before the start failed.
     """
     options = parse(with_image(command_line(passed)))
-    if options.view_as(SetupOptions).save_main_session is None:
-        # Beam would hand the names of this process's first file to each worker, which has a use for none.
-        options.view_as(SetupOptions).save_main_session = False
     predictor = _check(options)
     prepare_outputs(options, predictor.signature)
     pipeline = beam.Pipeline(options=options)

@@ -18,7 +18,7 @@ from options.flags import Assignment, Bytes, Choice, Flag, Kind, PubSubPath, Sha
 from options.parsing import GROUPS
 from pipeline.flex_template.parameters import SEPARATOR
 
-REQUIRED = ("model", "output")
+REQUIRED = ("output",)
 LEFT_OUT = ("max_dead_letter_ratio", "no_wait")
 """What is about the end of the job, which a template does not wait for."""
 

@@ -110,7 +110,7 @@ def test_a_regex_takes_what_the_flag_takes(name: str, right: list[str], wrong: l
         ("max_batch_size", {"paramType": "NUMBER", "defaultValue": "32"}),
         ("input_subscription", {"paramType": "PUBSUB_SUBSCRIPTION", "groupName": "What to predict on"}),
         ("input_topic", {"paramType": "PUBSUB_TOPIC"}),
-        ("model", {"paramType": "GCS_READ_FOLDER", "isOptional": False}),
+        ("model", {"paramType": "GCS_READ_FOLDER", "isOptional": True}),
         ("output_format", {"paramType": "ENUM", "defaultValue": "jsonl", "label": "Output format"}),
     ],
 )

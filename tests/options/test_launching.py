@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,6 +84,23 @@ def test_one_file_of_settings_serves_both_modes() -> None:
     assert not [word for word in watching if "subscription" in word]
 
 
+def test_without_a_model_both_ways_to_give_one_are_told() -> None:
+    (told,) = (problem for problem in Launch.of("batch", [], {}).missing() if "--model" in problem)
+    assert "pass --model gs://my-bucket/model, or set MODEL=gs://my-bucket/model" in told
+    assert re.search(r"pass --endpoint \S+, or set ENDPOINT=\S+$", told)
+
+
+def test_a_flag_for_what_predicts_wins_over_the_other_in_the_environment() -> None:
+    def predicting(*flags: str, **variables: str) -> list[str]:
+        return [word for word in words(*flags, **variables) if word.startswith(("--model", "--endpoint"))]
+
+    address = "https://h/v1/models/m"
+    assert predicting("--endpoint", address, MODEL="gs://b/m") == [f"--endpoint={address}"]
+    assert predicting("--model", "gs://b/m", ENDPOINT=address) == ["--model=gs://b/m"]
+    assert predicting(ENDPOINT=address) == [f"--endpoint={address}"]
+    assert predicting(ENDPOINT=address, MODEL="gs://b/m") == ["--model=gs://b/m", f"--endpoint={address}"]
+
+
 def test_what_belongs_to_no_setting_is_passed_on_unchanged() -> None:
     assert words("--max_batch_size", "8", "--experiments=a", "stray")[-4:] == [
         "--max_batch_size",
@@ -114,6 +132,8 @@ def test_what_each_mode_needs_is_missing() -> None:
     assert "--bucket" not in missing("--temp_location=gs://b/t")
     assert "--model" not in missing(MODEL="gs://b/m")
     assert "--model" in missing(MODEL="")
+    assert "--model" not in missing("--endpoint=https://h/v1/models/m")
+    assert "--model" not in missing(ENDPOINT="https://h/v1/models/m")
 
 
 def test_words_that_a_setting_does_not_take_are_told() -> None:
