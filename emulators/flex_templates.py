@@ -11,10 +11,9 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +21,7 @@ from google.cloud import dataflow_v1beta3 as api
 from google.protobuf import json_format
 
 from emulators.dataflow import Dataflow, Refused
+from emulators.http_servers import http_server
 from transforms import storage
 
 LAUNCHER = Path(__file__).parents[1] / "deploy" / "flex_template.py"
@@ -163,13 +163,6 @@ class _Handler(BaseHTTPRequestHandler):
 def flex_templates(dataflow: Dataflow, environment: Mapping[str, str]) -> Iterator[FlexTemplates]:
     """Start the service on a free port of 127.0.0.1."""
     handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    handler.service = FlexTemplates(dataflow, environment, f"http://127.0.0.1:{server.server_address[1]}/")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with http_server(handler) as port:
+        handler.service = FlexTemplates(dataflow, environment, f"http://127.0.0.1:{port}/")
         yield handler.service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

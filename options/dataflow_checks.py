@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from options.dataflow import DataflowOptions
+from options.endpoint import EndpointOptions
 from options.source import SourceOptions
 
 AT_LEAST_ONCE = "streaming_mode_at_least_once"
@@ -31,6 +32,7 @@ def check_dataflow(options: PipelineOptions) -> Iterator[str]:
     """Tell what is wrong with the flags of a job on Dataflow."""
     streaming = options.view_as(SourceOptions).is_streaming
     yield from _packages(options)
+    yield from _secret(options)
     yield from _updates(options.view_as(GoogleCloudOptions), streaming)
     yield from _service_options(options, streaming)
     yield from _workers(options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions).region)
@@ -59,6 +61,16 @@ def _packages(options: PipelineOptions) -> Iterator[str]:
         yield (
             f"--sdk_container_image {image} is Beam's own, without beam-predict; add --setup_file setup.py, "
             "or give an image that has it"
+        )
+
+
+def _secret(options: PipelineOptions) -> Iterator[str]:
+    variable = options.view_as(EndpointOptions).secret_variable
+    image = options.view_as(WorkerOptions).sdk_container_image
+    if variable and (not image or is_beams_own(image)):
+        yield (
+            f"--endpoint_auth: only an image gives Dataflow's workers the environment variable {variable}; "
+            "build one that sets it, and pass it as --sdk_container_image"
         )
 
 

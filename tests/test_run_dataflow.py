@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from google.cloud.dataflow_v1beta3 import JobType, WorkerIPAddressConfiguration
 from google.protobuf import json_format
 
+from emulators.model_server import ModelServer
 from emulators.pubsub import create_subscription, create_topic
 from options.settings import SETTINGS, read_env_file
 from tests.conftest import ROOT
+from tests.digits_endpoint import ADDRESS, FLAGS, digits_endpoint, proxied
 from tests.google_cloud import BUCKET, PROJECT, REGION, Checkout, GoogleCloud, checkout, google_cloud
 
 GPU = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
@@ -33,6 +35,12 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 def cloud() -> Iterator[GoogleCloud]:
     with google_cloud() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[ModelServer]:
+    with digits_endpoint() as running:
+        yield running
 
 
 @pytest.fixture
@@ -285,12 +293,19 @@ def test_the_example_of_settings_has_each_of_them() -> None:
     assert set(read_env_file(ROOT / ".env.example")) == {setting.variable for setting in SETTINGS}
 
 
-def test_tensorflow_is_not_imported_by_the_launching_process(
-    user: Checkout, cloud: GoogleCloud, endpoint: str, tmp_path: Path
+@pytest.mark.parametrize("predicting", [(), FLAGS], ids=["a model", "an endpoint"])
+def test_tensorflow_is_not_imported_by_the_launching_process(  # noqa: PLR0917
+    user: Checkout,
+    cloud: GoogleCloud,
+    digits: ModelServer,
+    endpoint: str,
+    tmp_path: Path,
+    predicting: Sequence[str],
 ) -> None:
-    env = {**cloud.variables, **cloud.settings, "PYTHONPROFILEIMPORTTIME": "1"}
-    result = user.run("batch", endpoint, "--no_wait", cwd=tmp_path, env=env)
+    env = {**cloud.variables, **cloud.settings, **proxied(digits), "PYTHONPROFILEIMPORTTIME": "1"}
+    result = user.run("batch", endpoint, "--no_wait", *predicting, cwd=tmp_path, env=env)
+    assert result.returncode == 0, result.stdout
     imported = re.findall(r"^import time: +\d+ \| +\d+ \| *(\S+)", result.stderr, re.MULTILINE)
     assert "apache_beam" in imported
     assert not [name for name in imported if name.partition(".")[0] in ("tensorflow", "keras")]
-    assert cloud.dataflow.jobs
+    assert options_of(cloud).get("endpoint") == (ADDRESS if predicting else None)

@@ -6,10 +6,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    WorkerOptions,
+)
 
+from options import EndpointOptions
 from options.parsing import CommandLine
 from pipeline import preflight
 from pipeline.dataflow.api import NoCredentials, find_credentials, running_jobs
@@ -28,7 +35,7 @@ from transforms.errors import UsageError
 from transforms.predictors.base import Predictor
 
 _MISSING = " is missing:"
-_MANY = "model, inputs and outputs"
+_MANY = "model or endpoint, inputs and outputs"
 
 
 @dataclass
@@ -71,10 +78,12 @@ class _Inspection:
     credentials: Any = None
     cloud: GoogleCloudOptions = field(init=False)
     workers: WorkerOptions = field(init=False)
+    endpoint: EndpointOptions = field(init=False)
 
     def __post_init__(self) -> None:
         options: PipelineOptions = self.line.options
         self.cloud, self.workers = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)
+        self.endpoint = options.view_as(EndpointOptions)
 
     def report(self) -> Report:
         (credentials,) = run_checks([Check("credentials", self._credentials)])
@@ -87,6 +96,7 @@ class _Inspection:
             Check("buckets of temporary files", self._buckets),
             Check("image", self._image),
             Check("service account", self._service_account),
+            *([Check("endpoint's credentials", self._endpoint_auth)] if self.endpoint.endpoint else ()),
             Check(_MANY, self._model_inputs_and_outputs),
         ]
         return Report(_told_once([credentials, *run_checks(checks)]), self.predictor)
@@ -134,7 +144,7 @@ class _Inspection:
     def _image(self) -> Iterable[str]:
         image = self.workers.sdk_container_image
         if image is None:
-            return []  # Beam's own of the launcher's versions, into which --setup_file is installed
+            return setup_file_problems(self.line.options.view_as(SetupOptions).setup_file)
         by_name = list(differences_by_name(image))
         if by_name:
             return by_name
@@ -151,6 +161,16 @@ class _Inspection:
             "places"
         )
 
+    def _endpoint_auth(self) -> Iterable[str]:
+        if self.line.unusable or self.endpoint.auth.kind == "none":
+            return []  # what is wrong is told with the flags, or by the endpoint
+        if self.endpoint.secret_variable:
+            raise NotChecked(
+                f"whether the image sets the variable {self.endpoint.secret_variable} for workers"
+            )
+        account = self.cloud.service_account_email or "the workers' account"
+        raise NotChecked(f"whether {account} may call {self.endpoint.endpoint}, as you may")
+
     def _model_inputs_and_outputs(self) -> Iterable[str]:
         if self.missing or self.line.unusable:
             raise NotChecked("the flags must be complete first")
@@ -160,6 +180,15 @@ class _Inspection:
         except UsageError as error:
             return error.problems
         return []
+
+
+def setup_file_problems(setup_file: str | None) -> Iterator[str]:
+    """See that there is what workers install over Beam's own image, of the launcher's versions."""
+    if setup_file is not None and not (Path(setup_file).is_file() and Path(setup_file).name == "setup.py"):
+        yield (
+            f"--setup_file {setup_file}: must be the setup.py of a checkout of beam-predict; or pass "
+            "--sdk_container_image with an image that has it"
+        )
 
 
 def _told_once(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -16,6 +16,7 @@ from google.protobuf import json_format
 
 from emulators.pubsub import create_subscription, create_topic
 from tests.conftest import MODEL
+from tests.digits_endpoint import ADDRESS, digits_endpoint, proxied
 from tests.google_cloud import BUCKET, PROJECT, REGION, GoogleCloud, google_cloud
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,15 @@ def test_a_job_in_batch_is_described_and_not_waited_for(cloud: GoogleCloud, fold
     assert {path for _, path in cloud.dataflow.requests[requests:]} <= {"/token"}
     assert list(folder.iterdir()) == []
     assert objects(cloud, "out") == []
+
+
+def test_an_endpoint_may_predict(cloud: GoogleCloud, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with digits_endpoint() as server:
+        for name, value in proxied(server).items():
+            monkeypatch.setenv(name, value)
+        ended = launch(cloud, folder, model="", endpoint=ADDRESS, endpoint_protocol="tf_serving")
+    assert (ended.returncode, ended.stdout) == (0, "\n"), ended.stderr
+    assert described(cloud)[1]["endpoint"] == ADDRESS
 
 
 def test_workers_install_nothing(cloud: GoogleCloud, folder: Path) -> None:

@@ -328,6 +328,7 @@ def test_dataflow_that_does_not_answer_is_told(cloud: GoogleCloud, problems: Pro
         ({"model": "examples/digits/model"}, "is on this machine, and Dataflow's workers are not"),
         ({"output": "out"}, "is on this machine, and Dataflow's workers are not"),
         ({"sdk_container_image": None}, "Dataflow's workers have no beam-predict"),
+        ({"sdk_container_image": None, "setup_file": "no/setup.py"}, "must be the setup.py of a checkout"),
         ({"sdk_container_image": "apache/beam_python3.11_sdk:2.77.0"}, "is Beam's own, without beam-predict"),
     ],
 )
