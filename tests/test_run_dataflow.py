@@ -232,6 +232,23 @@ def test_the_command_of_a_dry_run_submits_what_was_described(  # noqa: PLR0917
     assert {image.container_image for image in pool.sdk_harness_container_images} == {cloud.image}
 
 
+def test_the_command_of_a_dry_run_has_the_credentials_of_the_file_and_does_not_show_them(
+    user: Checkout, cloud: GoogleCloud, endpoint: str, tmp_path: Path
+) -> None:
+    lines = {**cloud.settings, **cloud.variables, "KEY": "a secret"}
+    (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in lines.items()))
+    described = user.run("batch", endpoint, "--dry_run", "--no_wait", cwd=tmp_path)
+    assert described.returncode == 0, described.stderr + described.stdout
+    command, _, _ = described.stdout.partition("The checks:")
+    assert "a secret" not in command
+    assert str(cloud.credentials) not in command
+
+    pasted = user.shell("-c", command.partition("The command:")[2], cwd=user.root)
+
+    assert pasted.returncode == 0, pasted.stderr
+    assert f"--job_name={cloud.dataflow.job.name} " in command
+
+
 def test_all_that_is_missing_is_told_at_once_with_an_example(user: Checkout, tmp_path: Path) -> None:
     start = time.monotonic()
     result = user.run(

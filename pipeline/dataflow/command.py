@@ -103,10 +103,19 @@ def read_launch(mode: str, arguments: Sequence[str]) -> tuple[Launch, list[str]]
 
 def _describe(words: Sequence[str], missing: Sequence[str]) -> int:
     """Print the command, and what is wrong with it."""
-    print(f"The command:\n\n{command(words)}\n\nThe checks:\n", flush=True)
+    print(f"The command:\n\n{_with_env_file(command(words))}\n\nThe checks:\n", flush=True)
     report = preflight.inspect(read(words, PROG), missing)
     print(report)
     return WRONG_USAGE if report.problems else DONE
+
+
+def _with_env_file(pasted: str) -> str:
+    """Give a command what `.env` has beside settings, such as credentials, without showing it."""
+    settings = {setting.variable for setting in SETTINGS}
+    others = {name: value for name, value in read_env_file(ENV_FILE).items() if name not in settings}
+    if all(os.environ.get(name) != value for name, value in others.items() if value):
+        return pasted
+    return f"(set -a; . {shlex.quote(str(ENV_FILE.resolve()))}; {pasted})"
 
 
 def command(words: Sequence[str]) -> str:
