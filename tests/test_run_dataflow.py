@@ -17,7 +17,7 @@ from emulators.pubsub import create_subscription, create_topic
 from options.settings import SETTINGS, read_env_file
 from tests.conftest import ROOT
 from tests.digits_endpoint import ADDRESS, FLAGS, digits_endpoint, proxied
-from tests.google_cloud import BUCKET, PROJECT, REGION, Checkout, GoogleCloud, checkout, google_cloud
+from tests.google_cloud import BUCKET, COMMAND, PROJECT, REGION, Checkout, GoogleCloud, checkout, google_cloud
 
 GPU = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 SECONDS_TO_ACCEPTED = 25
@@ -230,6 +230,17 @@ def test_the_command_of_a_dry_run_submits_what_was_described(  # noqa: PLR0917
     assert f"--job_name={job.name} " in command
     assert options_of(cloud)["predict_accelerator"] == GPU
     assert {image.container_image for image in pool.sdk_harness_container_images} == {cloud.image}
+
+
+def test_the_readme_shows_a_dry_run(
+    user: Checkout, cloud: GoogleCloud, endpoint: str, tmp_path: Path
+) -> None:
+    (shown,) = re.findall(r"```text\n(The command:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    env = {**cloud.variables, **cloud.settings, "IMAGE": ""}
+    printed = user.run("batch", endpoint, "--dry_run", "--max_batch_size", "64", cwd=tmp_path, env=env).stdout
+    printed = printed.replace(f"  {endpoint} \\\n", "").replace(str(ROOT), "/home/me/beam-predict")
+    printed = printed.replace(str(COMMAND), "/home/me/beam-predict/.venv/bin/beam-predict")
+    assert [part for part in shown.split("  ...\n") if part not in printed] == []
 
 
 def test_the_command_of_a_dry_run_has_the_credentials_of_the_file_and_does_not_show_them(
