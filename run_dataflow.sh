@@ -23,8 +23,8 @@ case "${1:-}" in
     exec "$VENV/bin/beam-predict" dataflow "$@"
     ;;
   template)
-    shift
-    exec "$ROOT/deploy/template.sh" "$@"
+    set_up requirements.lock
+    exec "$VENV/bin/beam-predict" "$@"
     ;;
   -h | --help) usage ;;
   *)

@@ -261,8 +261,6 @@ def test_without_gcloud_that_is_told(user: User) -> None:
 
 def test_the_script_hands_its_words_over(tmp_path: Path) -> None:
     made = checkout(tmp_path)
-    (made.root / "deploy").mkdir()
-    shutil.copy(ROOT / "deploy" / "template.sh", made.root / "deploy")
     result = made.run("template", "run", "batch", "--help", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "template run batch|streaming [flags]" in result.stdout
