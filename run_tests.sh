@@ -23,7 +23,7 @@ lint() {
   step ruff format --check .
   step mypy
   step shellcheck -x ./*.sh scripts/*.sh deploy/*.sh deploy/*/*.sh .ci/run
-  step hadolint deploy/*/Dockerfile
+  step hadolint deploy/*Dockerfile deploy/*/Dockerfile
 }
 
 case "${1:-}" in -h | --help) usage && exit ;; esac

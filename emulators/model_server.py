@@ -7,6 +7,7 @@ and kept in `violations`. What goes wrong on purpose is told by `faults`; see `r
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import struct
@@ -301,6 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         owner = self.server.owner
+        self.path = re.sub(r"http://[^/]+", "", self.path, count=1)  # where it is taken for a proxy
         headers = {name.lower(): value for name, value in self.headers.items()}
         length = headers.get("content-length", "0")
         size = int(length) if length.isdecimal() else 0

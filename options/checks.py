@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
-    SetupOptions,
     StandardOptions,
     WorkerOptions,
 )
 from apache_beam.runners.runner import create_runner
 
 from options.batching import BatchingOptions
+from options.dataflow_checks import check_dataflow
 from options.destinations import Files, Table
 from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
@@ -45,12 +45,10 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
         create_runner(runner)
     except (ValueError, ImportError) as error:
         yield f"--runner {runner}: {str(error).partition('. ')[2] or error}"
-    yield from _one_model(options)
-    remote = runner.rpartition(".")[2].lower() == REMOTE_RUNNER
-    if remote:
+    if is_on_dataflow(options):
         yield from _local_places(options)
-        yield from _nothing_to_install(options)
         yield from _elsewhere(options)
+        yield from check_dataflow(options)
     if options.view_as(SourceOptions).is_streaming:
         yield from _not_for_streams(options)
     elif options.view_as(StandardOptions).streaming:
@@ -58,7 +56,13 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
     yield from _nowhere_to_stage(options)
 
 
-def _one_model(options: PipelineOptions) -> Iterator[str]:
+def is_on_dataflow(options: PipelineOptions) -> bool:
+    """Tell whether the job is for Dataflow."""
+    runner = options.view_as(StandardOptions).runner or ""
+    return runner.rpartition(".")[2].lower() == REMOTE_RUNNER
+
+
+def check_model(options: PipelineOptions) -> Iterator[str]:
     """Tell when it is not clear what predicts, and of flags that are not about it."""
     model, endpoint = options.view_as(ModelOptions), options.view_as(EndpointOptions)
     if not endpoint.endpoint:
@@ -112,19 +116,13 @@ def _local_places(options: PipelineOptions) -> Iterator[str]:
     """Tell of what the workers of another machine would not find, or would write to their own disks."""
     sink = options.view_as(SinkOptions)
     places = [("--input", name) for name in options.view_as(SourceOptions).input or ()]
-    places += [("--model", options.view_as(ModelOptions).model)]
+    model = options.view_as(ModelOptions).model
+    # An image may hold the model, and Dataflow's workers find it where the image has it.
+    in_image = options.view_as(WorkerOptions).sdk_container_image and str(model).startswith("/")
+    places += [] if in_image else [("--model", model)]
     places += [("--output", output.place) for output in sink.outputs if isinstance(output, Files)]
     own = sink.dead_letter_outputs if sink.dead_letters else ()
     places += [("--dead_letters", output.place) for output in own if isinstance(output, Files)]
     for flag, place in places:
         if isinstance(place, str) and storage.is_local(place.removeprefix(LIST_MARK)):
             yield f"{flag} {place} is on this machine, and Dataflow's workers are not: copy it to gs://"
-
-
-def _nothing_to_install(options: PipelineOptions) -> Iterator[str]:
-    image = options.view_as(WorkerOptions).sdk_container_image
-    if not image and not options.view_as(SetupOptions).setup_file:
-        yield (
-            "Dataflow's workers have no beam-predict: pass --setup_file setup.py, or --sdk_container_image "
-            "with an image that has it"
-        )

@@ -183,6 +183,11 @@ class EndpointOptions(FlagGroup, PipelineOptions):
         """Where the credentials come from."""
         return Auth.parse(self.endpoint_auth or ("adc" if self.parsed.protocol == "vertex" else "none"))
 
+    @property
+    def secret_variable(self) -> str:
+        """The environment variable that holds the secret, on each worker too; empty where there is none."""
+        return self.auth.variable if self.given("endpoint_auth") and not self.validate() else ""
+
     def _address_problems(self) -> Iterator[str]:
         if not self.given("endpoint") or not self._is_understood("endpoint_protocol"):
             return

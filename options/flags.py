@@ -56,13 +56,18 @@ class PubSubPath(Text):
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"projects/PROJECT/{kind}s/{kind.upper()}")
-        self._path = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
+        self._pattern = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
 
     def parse(self, text: str) -> str:
         """See `Kind.parse`."""
-        if not self._path.fullmatch(super().parse(text)):
+        if not self._pattern.fullmatch(super().parse(text)):
             raise ValueError(f"must be {self.metavar}")
         return text
+
+    @property
+    def regex(self) -> str:
+        """What all of a path matches."""
+        return self._pattern.pattern
 
 
 @dataclass(frozen=True)

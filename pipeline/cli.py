@@ -11,14 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
+from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE, Ended
 from transforms.errors import ConfigurationError, UsageError
 
 PROG = "beam-predict"
 _FRAMES = 8
 
-# What Beam's worker processes warn of at every local start, and nobody can act upon.
-_NOISE = ("No semi_persistent_directory found", "Discarding unparseable args")
+# What Beam's worker processes warn of at every local start, and Google's library of credentials where they
+# have no project of their own; nobody needs to act upon it.
+_NOISE = (
+    "No semi_persistent_directory found",
+    "Discarding unparseable args",
+    "No project ID could be determined",
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,12 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "notify": Command(
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
+    ),
+    "dataflow": Command(
+        "pipeline.dataflow.command", "main", "predict on Dataflow: dataflow batch, dataflow streaming"
+    ),
+    "template": Command(
+        "pipeline.flex_template.command", "main", "build a Flex Template for Dataflow, or run it"
     ),
 }
 
@@ -96,6 +107,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return WRONG_USAGE
+    except Ended as ended:
+        print(f"{PROG}: {ended}", file=sys.stderr)
+        return ended.code
     except ConfigurationError as error:
         if name == PREDICT:
             raise

@@ -8,6 +8,7 @@ from apache_beam.pvalue import PBegin
 
 from options import (
     BatchingOptions,
+    DataflowOptions,
     EndpointOptions,
     ModelOptions,
     SourceOptions,
@@ -45,6 +46,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
         predictions=make_sinks(options, Prediction, predictor.signature),
         dead_letters=make_sinks(options, DeadLetter, predictor.signature),
         model_sharing=options.view_as(ModelOptions).model_sharing,
+        predict_hints=options.view_as(DataflowOptions).predict_hints,
         batches_in_flight=_batches_in_flight(options.view_as(EndpointOptions)),
     )
 

@@ -38,6 +38,18 @@ def check(options: PipelineOptions) -> Predictor:
     return predictor
 
 
+def model(options: PipelineOptions) -> Predictor:
+    """Check the model alone.
+
+    Raises:
+        UsageError: It cannot be used as the options say.
+    """
+    predictor, problems = _model(options)
+    if predictor is None:
+        raise UsageError(problems)
+    return predictor
+
+
 def _model(options: PipelineOptions) -> tuple[Predictor | None, list[str]]:
     try:
         predictor = make_predictor(options)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the lock files, from setup.py and requirements-bqemulator.in: what there is stays at its version, unless the
+# Writes the lock files, from setup.py and requirements-*.in: what there is stays at its version, unless the
 # arguments say otherwise.
 #
 #   scripts/lock.sh                               after a change of setup.py
@@ -28,4 +28,6 @@ compile requirements.lock 3.10 setup.py "$@"
 compile requirements-serving.lock 3.10 setup.py --extra serving --extra images --extra litert --extra openvino \
   --constraint requirements.lock "$@"
 compile requirements-test.lock 3.10 setup.py --extra test --constraint requirements-serving.lock "$@"
+# Constrained, for it is installed over the other.
+compile requirements-gpu.lock 3.10 requirements-gpu.in --constraint requirements.lock "$@"
 compile requirements-bqemulator.lock 3.11 requirements-bqemulator.in "$@"

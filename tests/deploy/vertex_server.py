@@ -10,16 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
 from google.cloud.aiplatform_v1.types import DeployModelRequest, Endpoint, UploadModelRequest
 from google.protobuf import json_format
+
+from emulators.http_servers import http_server
 
 PROJECT = "a-project"
 PROJECT_NUMBER = "414243"
@@ -228,12 +229,6 @@ def vertex_server() -> Iterator[VertexServer]:
             self.end_headers()
             self.wfile.write(encoded)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        vertex.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield vertex
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as port:
+        vertex.address = f"http://127.0.0.1:{port}"
+        yield vertex

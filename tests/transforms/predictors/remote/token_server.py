@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from google.auth import jwt
+
+from emulators.http_servers import http_server
 
 ACCOUNT = "worker@project.iam.gserviceaccount.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -106,16 +108,11 @@ def token_server(public_key: bytes) -> Iterator[TokenServer]:
     class Handler(_Handler):
         server_of_tokens = what
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        what.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with http_server(Handler) as what.port:
         try:
             yield what
         finally:
             what.opened.set()
-            server.shutdown()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,0 +1,36 @@
+"""An endpoint of the digits that is not on this machine, as far as anybody can tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NoReturn
+
+from emulators.model_server import ModelServer, model_server
+from emulators.rest_apis import TfServingApi
+from emulators.served import Served
+from tests.conftest import MODEL
+from transforms import open_model
+
+ADDRESS = "http://models.invalid/v1/models/digits"
+"""Its name is known to the proxy alone, which is the server itself."""
+
+FLAGS = (f"--endpoint={ADDRESS}", "--endpoint_protocol=tf_serving", "--signature=from_bytes")
+
+
+@contextlib.contextmanager
+def digits_endpoint() -> Iterator[ModelServer]:
+    """Start a server that tells what it takes and gives, and is asked for no prediction."""
+    served = Served(open_model(str(MODEL), "from_bytes").signature, _no_prediction)
+    with model_server(TfServingApi({"digits": {7: {"from_bytes": served}}})) as server:
+        yield server
+    assert server.violations == []
+
+
+def _no_prediction(_: object) -> NoReturn:
+    raise AssertionError("a prediction was asked for")
+
+
+def proxied(server: ModelServer) -> dict[str, str]:
+    """Return the variables that lead to it."""
+    return {"http_proxy": server.address, "no_proxy": "127.0.0.1,localhost"}
