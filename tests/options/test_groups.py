@@ -30,7 +30,7 @@ NEEDED = ["--input", "a.png", "--model", "model", "--output", "out"]
         (SourceOptions, [], ["--input is missing: say what to predict on, e.g. --input 'images/*.png'"]),
         (SourceOptions, ["--input", ""], ["--input must not be empty; got ''"]),
         (ModelOptions, ["--model", "m"], []),
-        (ModelOptions, [], []),
+        (ModelOptions, [], ["--model is missing: give the folder of a SavedModel"]),
         (
             BatchingOptions,
             ["--min_batch_size", "9", "--max_batch_size", "8"],
