@@ -46,6 +46,7 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
     except (ValueError, ImportError) as error:
         yield f"--runner {runner}: {str(error).partition('. ')[2] or error}"
     yield from _one_model(options)
+    yield from _not_followed(options)
     remote = runner.rpartition(".")[2].lower() == REMOTE_RUNNER
     if remote:
         yield from _local_places(options)
@@ -73,6 +74,25 @@ def _one_model(options: PipelineOptions) -> Iterator[str]:
         for flag in group.FLAGS:
             if flag.name not in _FOR_EACH_MODEL and group.changed(flag.name):
                 yield f"--{flag.name} has no effect with {other}; leave it out"
+
+
+def _not_followed(options: PipelineOptions) -> Iterator[str]:
+    """Tell of newer versions that are to be looked for where requests do not name their version."""
+    endpoint = options.view_as(EndpointOptions)
+    if not options.view_as(ModelOptions).changed("model_poll_interval"):
+        return
+    if not endpoint.given("endpoint") or endpoint.validate():
+        return
+    if endpoint.parsed.protocol != "tf_serving":
+        yield (
+            f"--model_poll_interval has no effect with {endpoint.parsed.protocol}, where the server chooses "
+            "the version; leave it out"
+        )
+    elif endpoint.parsed.version is not None:
+        yield (
+            f"--model_poll_interval has no effect with version {endpoint.parsed.version}, which --endpoint "
+            "names; leave out one of them"
+        )
 
 
 def _elsewhere(options: PipelineOptions) -> Iterator[str]:
