@@ -45,6 +45,7 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
         create_runner(runner)
     except (ValueError, ImportError) as error:
         yield f"--runner {runner}: {str(error).partition('. ')[2] or error}"
+    yield from _not_followed(options)
     if is_on_dataflow(options):
         yield from _local_places(options)
         yield from _elsewhere(options)
@@ -77,6 +78,25 @@ def check_model(options: PipelineOptions) -> Iterator[str]:
         for flag in group.FLAGS:
             if flag.name not in _FOR_EACH_MODEL and group.changed(flag.name):
                 yield f"--{flag.name} has no effect with {other}; leave it out"
+
+
+def _not_followed(options: PipelineOptions) -> Iterator[str]:
+    """Tell of newer versions that are to be looked for where requests do not name their version."""
+    endpoint = options.view_as(EndpointOptions)
+    if not options.view_as(ModelOptions).changed("model_poll_interval"):
+        return
+    if not endpoint.given("endpoint") or endpoint.validate():
+        return
+    if endpoint.parsed.protocol != "tf_serving":
+        yield (
+            f"--model_poll_interval has no effect with {endpoint.parsed.protocol}, where the server chooses "
+            "the version; leave it out"
+        )
+    elif endpoint.parsed.version is not None:
+        yield (
+            f"--model_poll_interval has no effect with version {endpoint.parsed.version}, which --endpoint "
+            "names; leave out one of them"
+        )
 
 
 def _elsewhere(options: PipelineOptions) -> Iterator[str]:

@@ -83,7 +83,7 @@ def make_remote_predictor(options: PipelineOptions) -> Predictor:
     model, endpoint = options.view_as(ModelOptions), options.view_as(EndpointOptions)
     predictor = open_endpoint(
         make_connection(endpoint),
-        model.signature,
+        model.signature if model.changed("signature") else None,
         make_wishes(model),
         Told(_schema(endpoint.input_schema), _schema(endpoint.output_schema)),
         samples=partial(first_files, options.view_as(SourceOptions)),

@@ -3,6 +3,7 @@
     BeamPredictError
     ├── ConfigurationError          the request cannot work; told before any input costs anything
     │   ├── ModelError              the model is missing, unreadable, or lacks what was asked of it
+    │   │   └── OutputsUnknown      ... nothing tells what it gives
     │   └── UsageError              flags that cannot be understood
     ├── ContractError               a predictor broke the protocol; the job stops
     │   ├── EngineRefused           ... its engine does not compute what TensorFlow does; also a ModelError
@@ -56,6 +57,10 @@ class ConfigurationError(BeamPredictError):
 
 class ModelError(ConfigurationError):
     """The model is missing, unreadable, or lacks what was asked of it."""
+
+
+class OutputsUnknown(ModelError):
+    """An endpoint does not tell what its model gives, and there is no file to ask it about."""
 
 
 class UsageError(ConfigurationError):

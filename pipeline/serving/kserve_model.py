@@ -16,6 +16,7 @@ from pipeline.serving.instances import feed_of
 from pipeline.serving.kserve_package import import_kserve
 from pipeline.serving.metadata import Tensor, input_types, output_types
 from transforms.errors import EngineRefused
+from transforms.predictors.remote.kserve import SIGNATURE_PARAMETER
 
 _server: Any = import_kserve("kserve.model_server")
 _dataplane: Any = import_kserve("kserve.protocol.dataplane")
@@ -95,25 +96,43 @@ class _DataPlane(_dataplane.DataPlane):  # type: ignore[misc]
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
         told: dict[str, Any] = await super().model_metadata(model_name)
         model: ServedModel = self.get_model_from_registry(model_name)
-        version = model.answering.model.current().model_version
-        return {**told, "platform": "beam-predict", "versions": [version]}
+        current = model.answering.model.current()
+        return {
+            **told,
+            "platform": "beam-predict",
+            "versions": [current.model_version],
+            "parameters": {SIGNATURE_PARAMETER: current.signature.name},
+        }
 
 
 def make_application(model: ServedModel) -> Application:
     """Make KServe's application with one model; once in a process, which has only one."""
     server = _server.ModelServer(workers=1, enable_grpc=False, enable_latency_logging=False)
     server.register_model(model)
+    dataplane = _DataPlane(server.registered_models)
     rest = _rest.RESTServer(
         _server.FASTAPI_APP_IMPORT_STRING,
-        _DataPlane(server.registered_models),
+        dataplane,
         server.model_repository_extension,
         http_port=0,
     )
     rest.create_application()
     application: Any = _server.app
     application.add_exception_handler(RequestFailed, _failed)
+    application.router.routes.insert(0, _metadata_route(dataplane))
     made: Application = application
     return made
+
+
+def _metadata_route(dataplane: _DataPlane) -> Any:
+    """Make the route of a model's metadata; KServe's own leaves out what the V2 protocol does not list."""
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    async def metadata(request: Any) -> Any:
+        return JSONResponse(await dataplane.model_metadata(request.path_params["model_name"]))
+
+    return Route("/v2/models/{model_name}", metadata)
 
 
 async def _failed(_: Any, error: Any) -> Any:

@@ -11,6 +11,9 @@ from transforms.predictors.remote.caller import RetryPolicy
 from transforms.predictors.remote.connection import Connection
 
 REST = ("--endpoint", "http://127.0.0.1:8501/v1/models/digits/versions/1")
+NEWEST = ("--endpoint", "http://127.0.0.1:8501/v1/models/digits", "--endpoint_protocol", "tf_serving")
+LABEL = ("--endpoint", "http://127.0.0.1:8501/v1/models/digits/labels/stable")
+KSERVE = ("--endpoint", "http://127.0.0.1:8501/v1/models/digits", "--endpoint_protocol", "kserve")
 VERTEX = ("--endpoint", "projects/me/locations/europe-west4/endpoints/123")
 GRPC = ("--endpoint", "grpc://127.0.0.1:8500/digits")
 CONTAINER = ("--endpoint", "https://service-abc.a.run.app/predict", "--endpoint_protocol", "multipart")
@@ -41,7 +44,10 @@ def view(*flags: str) -> EndpointOptions:
         ("--endpoint", "http://h:1/v1/models/m", "--endpoint_protocol", "kserve"),
         CONTAINER,
         (*CONTAINER, "--endpoint_auth", "id_token", "--input_kind", "bytes", "--item_input", "image"),
-        (*REST, "--request_format", "inputs", "--model_inputs", "threshold=1", "--model_poll_interval", "5"),
+        (*REST, "--request_format", "inputs", "--model_inputs", "threshold=1"),
+        (*NEWEST, "--model_poll_interval", "5"),
+        (*LABEL, "--model_poll_interval", "5"),
+        (*GRPC, "--model_poll_interval", "0"),
         (*REST, "--signature", "from_images", "--preprocess", "scale=0..1"),
         (*REST, "--input_schema", "image_bytes:string,size:int64[2]", "--output_schema", "s:float32[?,4]"),
         (*VERTEX, "--endpoint_parameters", '{"threshold": 0.5}', "--endpoint_auth", "none"),
@@ -191,6 +197,20 @@ class TestFlagsWithoutEffect:
     def test_parameters(self, address: tuple[str, str]) -> None:
         (told,) = problems(*FILES, *address, "--endpoint_parameters", "{}")
         assert told.startswith("--endpoint_parameters has no effect with ")
+
+    @pytest.mark.parametrize(
+        ("address", "protocol"),
+        [(VERTEX, "vertex"), (GRPC, "grpc"), (CONTAINER, "multipart"), (KSERVE, "kserve")],
+    )
+    def test_looking_for_newer_versions(self, address: tuple[str, ...], protocol: str) -> None:
+        assert problems(*FILES, *address, "--model_poll_interval", "5") == [
+            f"--model_poll_interval has no effect with {protocol}, where the server chooses the version; "
+            "leave it out"
+        ]
+
+    def test_looking_for_newer_versions_of_one_that_the_address_names(self) -> None:
+        (told,) = problems(*FILES, *REST, "--model_poll_interval", "5")
+        assert told.startswith("--model_poll_interval has no effect with version 1, which --endpoint names")
 
 
 class TestCredentials:

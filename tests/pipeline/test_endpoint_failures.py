@@ -66,12 +66,22 @@ def listed(folder: Path, count: int) -> Path:
 
 
 def after_launch(fault: Fault) -> Fault:
-    """Let only predictions fail, and not what the server tells of the model."""
-    return lambda exchange: None if exchange.call.method == "GET" else fault(exchange)
+    """Let only the run's predictions fail, and not what is asked at launch: the metadata, and one file."""
+    tried = threading.Event()
+
+    def later(exchange: Exchange) -> Answer | None:
+        if exchange.call.method == "GET":
+            return None
+        if not tried.is_set():  # the launch asks one at a time
+            tried.set()
+            return None
+        return fault(exchange)
+
+    return later
 
 
 def sent(server: ModelServer) -> int:
-    """Return the number of requests for predictions."""
+    """Return the number of requests for predictions, at launch and in the run."""
     return sum(received.method == "POST" for received in server.received)
 
 
@@ -95,8 +105,6 @@ class Watched:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, exchange: Exchange) -> Answer | None:
-        if exchange.call.method == "GET":
-            return None
         with self.lock:
             self.came.append((time.monotonic(), exchange.call.body))
         return self.fault(exchange)
@@ -112,12 +120,13 @@ class TestNearlyAThirdRefused:
         self, server: ModelServer, tmp_path: Path
     ) -> None:
         watched = Watched(at_random(0.3, (429, 503), seed=5))
-        server.fault = watched
+        server.fault = after_launch(watched)
         done = run(*flags(server, listed(tmp_path, MANY)), output=tmp_path / "out")
 
         assert_all_are_predicted(done, MANY)
         answered = [server.appearances(filename=f"{number:05}.png".encode()) for number in range(MANY)]
-        assert set(answered) == {1}
+        assert answered[0] == 1 + 1  # at launch
+        assert set(answered[1:]) == {1}
         batches = done.summary["batches"]
         assert batches == len(watched.tries) == -(-MANY // BATCH)
         assert len(watched.came) / batches <= 1.6
@@ -154,7 +163,7 @@ class TestServerThatIsDown:
             exchange.wait(gate)
             exchange.close(reset=True)
 
-        server.faults = [None] * (1 + self.ANSWERED)
+        server.faults = [None] * (2 + self.ANSWERED)
         server.fault = cut_off
         with ThreadPoolExecutor(1) as pool:
             running: Future[Run] = pool.submit(
@@ -174,7 +183,8 @@ class TestServerThatIsDown:
         assert failures.keys() == {"connection"}
         assert failures["connection"] <= 10 + self.SECONDS + 20  # the budget: 10 at once, and one a second
         batches = done.summary["batches"]
-        assert sent(server) <= batches + 2 * DEFAULT_MAX_CONCURRENT_REQUESTS  # no more than were cut off
+        lost = 2 * DEFAULT_MAX_CONCURRENT_REQUESTS
+        assert sent(server) <= 1 + batches + lost  # one at launch, and no more than were cut off
 
 
 class TestTokens:
@@ -252,7 +262,7 @@ class TestAnswersThatDoNotArrive:
         failures: dict[str, int],
     ) -> None:
         names = listed(tmp_path, 10 * BATCH)
-        server.faults = [None, None, fault]
+        server.faults = [None, None, None, fault]
         done = run(*flags(server, names, *more), output=tmp_path / "out")
         assert_all_are_predicted(done, 10 * BATCH)
         assert done.summary["request_failures"] == failures
@@ -328,7 +338,7 @@ class TestRefusalsAtTheStart:
         assert done.code == FAILED
         told = f"--endpoint {server.address}{PATH}: HTTP 403 Forbidden: the quota of this project is over"
         assert told in done.complaints
-        assert done.complaints.rstrip().endswith("beam-predict: the run failed; the output is not complete")
+        assert done.complaints.rstrip().endswith("; the output is not complete")
         assert sent(server) <= 3 * DEFAULT_MAX_CONCURRENT_REQUESTS  # of more than 300
         assert done.predictions == []
 

@@ -13,6 +13,7 @@ from emulators.rest_apis import MultipartApi, TfServingApi, VertexApi
 from emulators.served import Served
 from emulators.tf_serving_grpc import tf_serving
 from emulators.tf_serving_messages import of_saved_model
+from pipeline.exit_codes import WRONG_USAGE
 from tests.conftest import IMAGES, MODEL, Run, run
 from tests.pipeline.serving.served import serving
 
@@ -118,11 +119,22 @@ def test_the_digits_have_the_predictions_of_the_model_in_memory(
     assert (called.summary["unaccounted"], called.summary["retries"]) == (0, 0)
 
 
-def test_a_server_that_tells_the_models_version_gives_the_same_ids(
-    servers: Mapping[str, str], in_memory: Run, names: Path, tmp_path: Path
+@pytest.mark.parametrize("signature", [BYTES, ()])
+def test_a_server_that_tells_the_models_version_and_signature_gives_the_same_ids(
+    servers: Mapping[str, str], in_memory: Run, names: Path, tmp_path: Path, *, signature: Sequence[str]
 ) -> None:
-    flags = ("--endpoint", servers["kserve"], "--endpoint_protocol", "kserve", "--signature", "from_bytes")
+    flags = ("--endpoint", servers["kserve"], "--endpoint_protocol", "kserve", *signature)
     called = run("--input", f"@{names}", *flags, output=tmp_path)
     assert {row["prediction_id"] for row in called.predictions} == {
         row["prediction_id"] for row in in_memory.predictions
     }
+    assert {row["signature"] for row in called.predictions} == {"from_bytes"}
+
+
+def test_a_signature_that_such_a_server_has_not_is_refused(
+    servers: Mapping[str, str], names: Path, tmp_path: Path
+) -> None:
+    flags = ("--endpoint", servers["kserve"], "--endpoint_protocol", "kserve", "--signature", "nope")
+    called = run("--input", f"@{names}", *flags, output=tmp_path)
+    assert called.code == WRONG_USAGE
+    assert f"--signature nope: the model at {servers['kserve']} has from_bytes" in called.complaints

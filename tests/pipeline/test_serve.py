@@ -66,6 +66,7 @@ def test_it_tells_what_it_takes_and_gives(digits: Served) -> None:
         "name": NAME,
         "platform": "beam-predict",
         "versions": [open_model(str(MODEL), "from_bytes").model_version],
+        "parameters": {"signature": "from_bytes"},
         "inputs": [{"name": "image_bytes", "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
             {"name": "label", "datatype": "INT64", "shape": [-1]},
@@ -73,6 +74,15 @@ def test_it_tells_what_it_takes_and_gives(digits: Served) -> None:
             {"name": "scores", "datatype": "FP32", "shape": [-1, 10]},
         ],
     }
+
+
+def test_clients_of_the_v2_protocol_read_what_it_tells(digits: Served) -> None:
+    from kserve.protocol.rest.v2_datamodels import ModelMetadataResponse
+
+    answer = digits.ask(f"/v2/models/{NAME}")
+    assert answer.headers["content-type"] == "application/json"
+    read = ModelMetadataResponse.model_validate(answer.json())
+    assert (read.name, [tensor.name for tensor in read.inputs]) == (NAME, ["image_bytes"])
 
 
 def test_predictions_are_those_in_memory(digits: Served) -> None:

@@ -179,6 +179,8 @@ def _array(leaves: list[Any], dtype: str) -> np.ndarray[Any, Any]:
         return _of_kinds(leaves, kinds, {int, float}, np.float64)
     if dtype == "bool":
         return _of_kinds(leaves, kinds, {bool}, np.bool_)
+    if float in kinds and kinds <= {int, float}:
+        raise ValueError(f"it holds {_names(kinds)}; if that is right, pass --output_schema with float64")
     return _of_kinds(leaves, kinds, {int}, np.uint64 if dtype.startswith("u") else np.int64)
 
 

@@ -1,7 +1,8 @@
 """KServe's V1 protocol, which is TensorFlow Serving's for rows; the V2 protocol tells of the model.
 
 Source: kserve.github.io/website, "V1 Inference Protocol" and "Open Inference Protocol (V2)". KServe's model
-server writes NaN as null; `beam-predict serve`, which runs on it, as "NaN", and adds `model_version`.
+server writes NaN as null; `beam-predict serve`, which runs on it, as "NaN", and adds `model_version`. It also
+adds its signature's name to the metadata, as V2's `parameters` add what is an extension.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ DATATYPES = {
 }
 """The V2 protocol's names of types, by NumPy's."""
 
+SIGNATURE_PARAMETER = "signature"
+"""Under which the metadata's `parameters` tell the name of the signature."""
+
 _DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 
 
@@ -44,20 +48,26 @@ class KServeFormat(InstancesFormat):
         return Request(f"{self.endpoint.url}/v2/models/{quote(self.endpoint.model, safe='')}", method="GET")
 
     def read_metadata(self, reply: Reply) -> Metadata:
-        """Read the model's only signature, which has no name; no signature where the answer tells of none.
+        """Read the model's only signature, nameless unless it is told; none where the answer tells of none.
 
         KServe's server tells of no inputs and of no outputs where the model does not say what they are.
         """
         try:
             answer = read_json(reply.body)
-            signature = Signature("", _specs(answer["inputs"]), _specs(answer["outputs"]))
+            name = _name(answer.get("parameters"))
+            signature = Signature(name, _specs(answer["inputs"]), _specs(answer["outputs"]))
             versions = answer.get("versions")
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return Metadata({})
         if not signature.inputs or not signature.outputs:
             return Metadata({})
         is_one = isinstance(versions, list) and len(versions) == 1
-        return Metadata({"": signature}, str(versions[0]) if is_one else None)
+        return Metadata({name: signature}, str(versions[0]) if is_one else None)
+
+
+def _name(parameters: Any) -> str:
+    name = parameters.get(SIGNATURE_PARAMETER) if isinstance(parameters, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def _specs(tensors: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

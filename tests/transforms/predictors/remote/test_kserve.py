@@ -130,6 +130,17 @@ def test_metadata_as_kserve_tells_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [({"signature": "from_bytes"}, "from_bytes"), ({}, ""), ({"signature": 5}, ""), ("x", ""), (None, "")],
+)
+def test_the_name_of_the_signature_is_taken_where_it_is_told(parameters: Any, name: str) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [-1]}
+    answer = {"name": "m", "platform": "", "inputs": [tensor], "outputs": [tensor], "parameters": parameters}
+    spec = TensorSpec("x", "float32", (None,))
+    assert _WIRE.read_metadata(_reply(answer)) == Metadata({name: Signature(name, (spec,), (spec,))})
+
+
 def test_a_model_that_tells_nothing_of_itself_is_unknown() -> None:
     tensor = {"name": "x", "datatype": "FP32", "shape": [-1]}
 

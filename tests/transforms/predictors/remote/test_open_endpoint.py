@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from PIL import Image
 
@@ -32,7 +33,7 @@ from tests.transforms.predictors.remote.remote_models import (
     sized,
     values,
 )
-from transforms.errors import ItemError, ModelError, StorageUnavailable
+from transforms.errors import AnswerInvalid, ItemError, ModelError, OutputsUnknown, StorageUnavailable
 from transforms.predictors.base import Signature, TensorSpec, VersionedOutputs
 from transforms.predictors.choose_feed import Wishes
 from transforms.predictors.preprocessing import Preprocessing
@@ -100,11 +101,25 @@ class TestMetadata:
         assert predictor.asks_for_version
         assert [received.path for received in server.received] == [f"{PATH}/metadata"]
 
-    def test_no_file_is_asked_about_then(self, server: ModelServer) -> None:
-        def nobody(kind: str) -> list[FileBytes]:
-            raise AssertionError("no file is needed")
+    def test_a_file_is_asked_about_all_the_same_as_workers_ask(self, server: ModelServer) -> None:
+        predictor = open_endpoint(tf_serving(server), samples=lambda kind: sized(5))
+        assert predictor.signature == LENGTHS
+        assert [received.path for received in server.received] == [
+            f"{PATH}/metadata",
+            f"{PATH}/versions/7:predict",
+        ]
 
-        open_endpoint(tf_serving(server), samples=nobody)
+    def test_an_answer_that_does_not_fit_is_told(self, server: ModelServer) -> None:
+        server.faults = [None, body(b'{"predictions": ["five"]}')]
+        said = problem(tf_serving(server), samples=lambda kind: sized(5))
+        assert said.startswith(
+            f"--endpoint {server.address}{PATH}: the answer for 0.bin is not what is expected"
+        )
+        assert "length: int64 [?] cannot take 'five'" in said
+
+    def test_predictions_that_nobody_may_ask_for_are_told(self, server: ModelServer) -> None:
+        server.faults = [None, status(403, "metadata only")]
+        assert "metadata only" in problem(tf_serving(server), samples=lambda kind: sized(5))
 
     def test_another_signature_is_chosen(self, server: ModelServer) -> None:
         predictor = open_endpoint(tf_serving(server), "shares")
@@ -226,6 +241,33 @@ class TestAskingAboutAFile:
             f"--endpoint {silent.address}/v1/{RESOURCE} has no answer for any of the first 2"
         )
         assert "HTTP 400 Bad Request: INVALID_ARGUMENT: an item is refused on purpose" in said
+
+    def test_no_more_than_ten_are_asked_about_one_after_the_other(self, silent: ModelServer) -> None:
+        silent.fault = refuse_items(poisoned())
+        read = []
+
+        def samples(kind: str) -> Iterator[FileBytes | ItemError]:
+            for sample in (StorageUnavailable("gone"), *files(*[POISON] * 100)):
+                read.append(sample)
+                yield sample
+
+        assert "for any of the first 10 files" in problem(vertex(silent), wishes=BYTES, samples=samples)
+        assert len(read) == 1 + 10
+        assert silent.requests == 10
+
+    def test_where_none_can_be_read_that_is_no_refusal(self, silent: ModelServer) -> None:
+        settings: dict[str, Any] = {"wishes": BYTES, "samples": lambda kind: [StorageUnavailable("gone")]}
+        open_endpoint(vertex(silent), told=told(outputs="length:int64"), **settings)
+        with pytest.raises(
+            OutputsUnknown, match=r"cannot be read to ask it about one \(gone\): pass --output"
+        ):
+            open_endpoint(vertex(silent), **settings)
+        assert silent.requests == 0
+
+    def test_so_it_is_where_none_can_be_decoded(self, silent: ModelServer) -> None:
+        wishes = Wishes("content", "arrays")
+        with pytest.raises(OutputsUnknown, match="cannot be read"):
+            open_endpoint(vertex(silent), wishes=wishes, samples=lambda kind: files(b"no array"))
 
     def test_without_a_file_the_outputs_must_be_told(self, silent: ModelServer) -> None:
         assert "pass --output_schema, such as" in problem(vertex(silent), wishes=BYTES)
@@ -368,6 +410,47 @@ class TestProtocols:
             assert predictor.signature.outputs == (TensorSpec("prediction", "int64", (None,)),)
             assert outputs_of(predictor, sized(3), "prediction") == [3]
 
+    def test_a_whole_number_is_one_for_ever_and_the_remedy_is_told(self) -> None:
+        with lengths_server() as server:
+            connection = connection_to(f"{server.address}{PATH}", "kserve")
+            server.faults = [status(404), body(b'{"predictions": [1]}'), body(b'{"predictions": [0.5]}')]
+            predictor = open_endpoint(connection, wishes=BYTES, samples=lambda kind: sized(5))
+            predictor.load()
+            (refused,) = predictor.predict(sized(5))
+        assert isinstance(refused, AnswerInvalid)
+        assert "int64 [?] cannot take 0.5: it holds fractions" in str(refused)
+        assert "pass --output_schema" in str(refused)
+
+
+class TestSignatureOfKServe:
+    """Its servers have one, which a request does not name."""
+
+    def address_of(self, server: ModelServer, name: str | None) -> Connection:
+        tensors = {
+            "inputs": [{"name": "content", "datatype": "BYTES", "shape": [-1]}],
+            "outputs": [{"name": "length", "datatype": "INT64", "shape": [-1]}],
+        }
+        told = {} if name is None else {"parameters": {"signature": name}}
+        server.faults = [body(orjson.dumps({"name": "lengths", "platform": "", **tensors, **told}))]
+        return connection_to(f"{server.address}{PATH}", "kserve")
+
+    @pytest.mark.parametrize("wanted", [None, "from_bytes"])
+    def test_its_name_is_the_one_that_is_told(self, server: ModelServer, wanted: str | None) -> None:
+        predictor = open_endpoint(self.address_of(server, "from_bytes"), wanted)
+        assert predictor.signature.name == "from_bytes"
+        assert outputs_of(predictor, sized(5)) == [5]
+
+    def test_another_is_refused_with_the_one_that_there_is(self, server: ModelServer) -> None:
+        assert problem(self.address_of(server, "from_bytes"), "nope") == (
+            f"--signature nope: the model at {server.address}{PATH} has from_bytes"
+        )
+
+    @pytest.mark.parametrize(("wanted", "name"), [(None, "serving_default"), ("mine", "mine")])
+    def test_of_one_that_is_not_told_only_the_records_have_a_name(
+        self, server: ModelServer, wanted: str | None, name: str
+    ) -> None:
+        assert open_endpoint(self.address_of(server, None), wanted).signature.name == name
+
 
 class TestWhatTheUserSaysOfAServerThatTells:
     def test_outputs_that_it_does_not_have_are_told(self, server: ModelServer) -> None:
@@ -415,9 +498,8 @@ class TestWhatIsWrong:
         )
 
     def test_a_wrong_label(self, server: ModelServer) -> None:
-        assert "Unrecognized servable version label: stable" in problem(
-            tf_serving(server, f"{PATH}/labels/stable")
-        )
+        said = problem(tf_serving(server, f"{PATH}/labels/stable"))
+        assert "Unrecognized servable version label: stable (check the label stable in the address" in said
 
     @pytest.mark.parametrize("code", [401, 403])
     def test_wrong_credentials(self, server: ModelServer, code: int) -> None:
@@ -443,11 +525,13 @@ class TestWhatIsWrong:
         assert "secret" not in said
         assert server.requests == 1
 
-    def test_another_protocol(self, server: ModelServer) -> None:
-        connection = connection_to(f"{server.address}/v1/models/lengths", "kserve")
-        said = problem(connection, wishes=Wishes(kind="names"), samples=lambda kind: sized(5))
-        assert said
-        server.violations.clear()  # there is no such path
+    @pytest.mark.parametrize("code", [400, 404])
+    def test_another_protocol(self, server: ModelServer, code: int) -> None:
+        server.fault = status(code, "Malformed request: GET /v2/models/lengths")
+        said = problem(connection_to(f"{server.address}{PATH}", "kserve"))
+        assert "Malformed request: GET /v2/models/lengths" in said
+        assert "--endpoint_protocol" in said
+        assert "tf_serving" in said
 
     def test_a_server_that_does_not_speak_http(self, server: ModelServer) -> None:
         server.fault = close()
