@@ -33,6 +33,7 @@ class Steps:
     dead_letters: ToAll
     model_sharing: ModelSharing = "process"
     batches_in_flight: int = 1
+    bytes_in_flight: int | None = None
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
@@ -42,7 +43,11 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
     predicted = contents.main | "Predict" >> Predict(
-        steps.predictor, steps.batch.max_batch_size, steps.model_sharing, steps.batches_in_flight
+        steps.predictor,
+        steps.batch.max_batch_size,
+        steps.model_sharing,
+        steps.batches_in_flight,
+        steps.bytes_in_flight,
     )
     refused = predicted.main | "WritePredictions" >> steps.predictions
 

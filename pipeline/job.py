@@ -46,6 +46,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
         dead_letters=make_sinks(options, DeadLetter, predictor.signature),
         model_sharing=options.view_as(ModelOptions).model_sharing,
         batches_in_flight=_batches_in_flight(options.view_as(EndpointOptions)),
+        bytes_in_flight=source.read_ahead_bytes,
     )
 
 
