@@ -310,7 +310,10 @@ tell_others() { # ENDPOINT_ID ID_OF_THIS DEPLOYMENTS
 tell_endpoint() { # ENDPOINT_ID
   local resource=projects/$project/locations/$region/endpoints/$1
   echo "$resource"
-  echo "beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint $resource --output out/predictions"
+  echo "beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint $resource --input_kind bytes" \
+    "${signature:+--signature $signature }--output out/predictions"
+  say "That is for a model which has one input, the content of a file. For others docs/endpoints.md has --input_kind," \
+    "--item_input and --input_schema."
 }
 
 main() {

@@ -53,6 +53,8 @@ class JsonObject(Text):
 class Credentials(Text):
     """Where credentials come from; kept as text, which holds none."""
 
+    is_secret = True  # else by mistake: in the place of the environment variable
+
     def __init__(self) -> None:
         super().__init__("none|adc|id_token|header:NAME=ENV_VAR")
 

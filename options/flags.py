@@ -17,7 +17,10 @@ _BYTE_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MI
 
 
 class Kind(Protocol):
-    """What values a flag takes."""
+    """What values a flag takes.
+
+    One whose `is_secret` is true may be given a secret by mistake: what was typed is then not repeated.
+    """
 
     @property
     def metavar(self) -> str:
@@ -213,8 +216,9 @@ class Flag:
     def problems(self, value: Any) -> list[str]:
         """Tell what is wrong with a value that was parsed."""
         values = value if isinstance(value, list) else [value]
+        is_secret = getattr(self.kind, "is_secret", False)
         return [
-            f"--{self.name} {item.problem}; got {item.typed!r}"
+            f"--{self.name} {item.problem}" + ("" if is_secret else f"; got {item.typed!r}")
             for item in values
             if isinstance(item, Invalid)
         ]

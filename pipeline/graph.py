@@ -35,6 +35,7 @@ class Steps:
     model_sharing: ModelSharing = "process"
     predict_hints: Mapping[str, str] = field(default_factory=dict)
     batches_in_flight: int = 1
+    bytes_in_flight: int | None = None
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
@@ -44,7 +45,11 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
     predict = Predict(
-        steps.predictor, steps.batch.max_batch_size, steps.model_sharing, steps.batches_in_flight
+        steps.predictor,
+        steps.batch.max_batch_size,
+        steps.model_sharing,
+        steps.batches_in_flight,
+        steps.bytes_in_flight,
     )
     predicted = contents.main | "Predict" >> predict.with_resource_hints(**steps.predict_hints)
     refused = predicted.main | "WritePredictions" >> steps.predictions

@@ -48,6 +48,7 @@ def make_steps(options: PipelineOptions, predictor: Predictor) -> Steps:
         model_sharing=options.view_as(ModelOptions).model_sharing,
         predict_hints=options.view_as(DataflowOptions).predict_hints,
         batches_in_flight=_batches_in_flight(options.view_as(EndpointOptions)),
+        bytes_in_flight=source.read_ahead_bytes,
     )
 
 

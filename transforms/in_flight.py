@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Generic, TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Generic, NamedTuple, TypeVar
+
+from transforms.predictors.daemon_pool import DaemonPool
 
 Tag = TypeVar("Tag")
 Made = TypeVar("Made")
 
 
+class _Started(NamedTuple, Generic[Tag]):
+    tag: Tag
+    size: int
+
+
 class InFlight(Generic[Tag, Made]):
-    """Calls, of which at most `limit` are under way; what they return comes as soon as it is there.
+    """Calls that are under way, up to a limit; what they return comes as soon as it is there.
 
     Used by one thread.
+
+    Args:
+        limit: How many calls are under way at most.
+        max_bytes: The bytes that they may hold together before the next one is started, whose own come on
+            top; None for any number.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_bytes: int | None = None) -> None:
         self._limit = limit
-        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="in-flight")
-        self._tags: dict[Future[Made], Tag] = {}
+        self._max_bytes = max_bytes
+        self._pool = DaemonPool(limit, "in-flight")
+        self._started: dict[Future[Made], _Started[Tag]] = {}
 
     def __len__(self) -> int:
         """Return the number of calls whose results can be taken."""
-        return len(self._tags)
+        return len(self._started)
 
-    def start(self, call: Callable[[], Made], tag: Tag) -> None:
-        """Start a call; `tag` comes back with its result."""
-        self._tags[self._pool.submit(call)] = tag
+    def start(self, call: Callable[[], Made], tag: Tag, size: int = 0) -> None:
+        """Start a call, which holds some bytes; `tag` comes back with its result."""
+        self._started[self._pool.submit(call)] = _Started(tag, size)
 
     def is_full(self) -> bool:
         """Tell whether a result must be taken before the next call is started."""
-        return len(self._tags) >= self._limit
+        return len(self._started) >= self._limit or self._is_heavy()
 
     def take(self) -> tuple[Tag, Made]:
         """Wait for the call that ends first.
@@ -39,11 +52,16 @@ class InFlight(Generic[Tag, Made]):
         Raises:
             Exception: What the call raised.
         """
-        done, _ = wait(self._tags, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._started, return_when=FIRST_COMPLETED)
         call = next(iter(done))
-        return self._tags.pop(call), call.result()
+        return self._started.pop(call).tag, call.result()
 
     def close(self) -> None:
         """Start nothing more; what is under way is not waited for, and its results are dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._tags.clear()
+        self._pool.close()
+        self._started.clear()
+
+    def _is_heavy(self) -> bool:
+        if self._max_bytes is None:
+            return False
+        return sum(started.size for started in self._started.values()) > self._max_bytes

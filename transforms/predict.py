@@ -38,12 +38,15 @@ class Predict(beam.PTransform[PCollection[Sequence[FileBytes]], Results]):
         batches_in_flight: How many batches one worker thread hands to the model before it waits for an
             answer: more than one for a model that is elsewhere. They leave as they are answered, in any
             order.
+        bytes_in_flight: The bytes of files that these batches may have together before another one joins
+            them; None for any number.
     """
 
     predictor: Predictor
     warm_up_batch_size: int = 1
     sharing: ModelSharing = "process"
     batches_in_flight: int = 1
+    bytes_in_flight: int | None = None
 
     def __post_init__(self) -> None:
         """Make the handle under which the workers find their common model."""
@@ -52,13 +55,18 @@ class Predict(beam.PTransform[PCollection[Sequence[FileBytes]], Results]):
             raise ValueError(f"sharing is {self.sharing!r}; it must be one of {', '.join(MODEL_SHARINGS)}")
         if self.batches_in_flight < 1:
             raise ValueError(f"batches_in_flight is {self.batches_in_flight}; it must be at least 1")
+        if self.bytes_in_flight is not None and self.bytes_in_flight < 1:
+            raise ValueError(f"bytes_in_flight is {self.bytes_in_flight}; it must be at least 1, or None")
         self._shared = share(self.sharing)
 
     def expand(self, batches: PCollection[Sequence[FileBytes]]) -> Results:
         """Return `Prediction`s, and dead letters."""
-        function = _Predict if self.batches_in_flight == 1 else partial(_PredictMany, self.batches_in_flight)
-        step = beam.ParDo(function(self.predictor, self._shared, self.warm_up_batch_size))
-        return results_of(batches, "Predict", step, Prediction)
+        arguments = self.predictor, self._shared, self.warm_up_batch_size
+        if self.batches_in_flight == 1:
+            function = _Predict(*arguments)
+        else:
+            function = _PredictMany(self.batches_in_flight, self.bytes_in_flight, *arguments)
+        return results_of(batches, "Predict", beam.ParDo(function), Prediction)
 
 
 class _Predict(beam.DoFn):
@@ -107,9 +115,9 @@ class _Sent(NamedTuple):
 class _PredictMany(_Predict):
     """Goes on with the next batches while earlier ones are under way."""
 
-    def __init__(self, batches_in_flight: int, *others: Any) -> None:
+    def __init__(self, batches_in_flight: int, bytes_in_flight: int | None, *others: Any) -> None:
         super().__init__(*others)
-        self._limit = batches_in_flight
+        self._limits = batches_in_flight, bytes_in_flight
         self._flight: InFlight[_Sent, Answer] | None = None
 
     def start_bundle(self) -> None:
@@ -122,9 +130,9 @@ class _PredictMany(_Predict):
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Element]:
-        flight = self._flight = self._flight if self._flight is not None else InFlight(self._limit)
+        flight = self._flight = self._flight if self._flight is not None else InFlight(*self._limits)
         sent = _Sent(Place(timestamp, window), _arrivals(batch))
-        flight.start(partial(self._model().answer, batch), sent)
+        flight.start(partial(self._model().answer, batch), sent, _size(batch))
         while flight.is_full():
             yield from self._deliver(flight)
 
@@ -151,6 +159,10 @@ class _PredictMany(_Predict):
 
 def _arrivals(batch: Sequence[FileBytes]) -> Sequence[float | None]:
     return [item.ref.arrived for item in batch]
+
+
+def _size(batch: Sequence[FileBytes]) -> int:
+    return sum(len(item.content or b"") for item in batch)
 
 
 def _count(event: Event | Report) -> None:

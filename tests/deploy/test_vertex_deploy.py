@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from emulators.model_server import model_server
 from emulators.processes import MissingProgram
+from emulators.rest_apis import VertexApi
+from pipeline.cli import main
+from tests.conftest import IMAGES, rows
 from tests.deploy.vertex_server import PROJECT, REGION, TOKEN, VertexServer, vertex_server
+from tests.transforms.predictors.remote.remote_models import counting
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy/vertex_deploy.sh"
@@ -80,7 +85,8 @@ def test_what_is_absent_is_created_and_a_second_start_changes_nothing(
     resource = f"projects/{PROJECT}/locations/{REGION}/endpoints/{endpoint}"
     assert first.stdout.splitlines() == [
         resource,
-        f"beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint {resource} --output out/predictions",
+        f"beam-predict --input 'gs://my-bucket/photos/**.jpg' --endpoint {resource} --input_kind bytes "
+        "--output out/predictions",
     ]
     (upload,), (deployment,) = vertex.uploads, vertex.deploys
     image = "europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
@@ -96,6 +102,24 @@ def test_what_is_absent_is_created_and_a_second_start_changes_nothing(
     assert vertex.changes == ["models:upload", "endpoints", f"{endpoint}:deployModel"]
     assert "Uploaded already: digits, version 1" in second.stderr
     assert "Deployed already: digits, version 1, as 8001" in second.stderr
+
+
+def test_the_command_that_is_printed_predicts(deploy: Script, vertex: VertexServer, tmp_path: Path) -> None:
+    done = deploy("--image", OWN_IMAGE, "--signature", "from_bytes")
+    assert done.returncode == 0, done.stderr
+    resource, command = done.stdout.splitlines()
+    program, *flags = shlex.split(command)
+    assert program == "beam-predict"
+    assert flags[flags.index("--signature") + 1] == "from_bytes"
+    with model_server(VertexApi(resource, counting())) as server:
+        own = {
+            "gs://my-bucket/photos/**.jpg": str(IMAGES[0]),
+            resource: f"{server.address}/v1/{resource}",
+            "out/predictions": str(tmp_path / "out"),
+        }
+        auth = ("--endpoint_auth", "none")
+        assert main([*(own.get(flag, flag) for flag in flags), *auth]) == 0
+    assert len(rows(tmp_path / "out", "predictions")) == 1
 
 
 def test_machines_replicas_and_an_account_are_as_the_flags_say(deploy: Script, vertex: VertexServer) -> None:

@@ -109,6 +109,13 @@ def test_a_wrong_value_is_told_with_the_remedy(flags: tuple[str, ...], problem: 
     assert "Invalid(" not in told
 
 
+@pytest.mark.parametrize("typed", ["header:Authorization=Bearer s3cr3t", "Bearer s3cr3t", "header:s3cr3t"])
+def test_a_secret_that_is_typed_in_the_place_of_a_variable_is_not_repeated(typed: str) -> None:
+    (told,) = problems(*FILES, *REST, "--endpoint_auth", typed)
+    assert "--endpoint_auth must be none, adc" in told
+    assert "s3cr3t" not in told
+
+
 def test_a_password_in_an_address_is_not_repeated() -> None:
     (told,) = problems(*FILES, "--endpoint", "https://user:hunter2@h/v1/models/m/versions/1")
     assert "hunter2" not in told

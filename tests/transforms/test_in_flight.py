@@ -39,6 +39,26 @@ def test_what_a_call_raises_is_raised_when_it_is_taken() -> None:
     flight.close()
 
 
+def test_it_is_full_when_its_calls_hold_more_than_they_may() -> None:
+    flight: InFlight[str, None] = InFlight(10, max_bytes=100)
+    flight.start(lambda: None, "small", 100)
+    assert not flight.is_full()
+    flight.start(lambda: None, "more", 1)
+    assert flight.is_full()
+    flight.take()
+    assert not flight.is_full()
+    flight.close()
+
+
+def test_one_call_may_hold_more_than_all_may_together() -> None:
+    flight: InFlight[str, None] = InFlight(10, max_bytes=100)
+    flight.start(lambda: None, "large", 1_000)
+    assert flight.is_full()
+    assert flight.take() == ("large", None)
+    assert not flight.is_full()
+    flight.close()
+
+
 def test_closing_does_not_wait_for_what_is_under_way() -> None:
     flight: InFlight[str, bool] = InFlight(1)
     gate = threading.Event()

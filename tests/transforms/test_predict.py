@@ -198,7 +198,7 @@ class TestBatchesInFlight:
 
     def test_what_is_left_of_a_bundle_that_failed_does_not_get_into_the_next(self) -> None:
         step = Predict(Sizes(), batches_in_flight=3)
-        function = _PredictMany(3, step.predictor, share("process"), 1)
+        function = _PredictMany(3, None, step.predictor, share("process"), 1)
         started = list(function.process(self.BATCHES[0], Timestamp(1), GlobalWindow()))
         function.start_bundle()  # without finish_bundle(), since something else has failed
         started += function.process(self.BATCHES[1], Timestamp(2), GlobalWindow())
@@ -221,6 +221,22 @@ class TestBatchesInFlight:
             metrics.MODEL_LOADS: 1,
         }
         assert counted(pipeline.run()).items() >= expected.items()
+
+    @pytest.mark.parametrize(("limit", "most"), [(1, 1), (40, 2)])
+    def test_no_more_are_under_way_than_their_bytes_allow(self, limit: int, most: int) -> None:
+        """Each has 29 bytes; one may be larger than the limit, and one may go beyond it."""
+        batches = [items(b"1" * 9, b"2" * 20)] * 12
+        with local_pipeline() as pipeline:
+            step = Predict(Meeting(expected=most), batches_in_flight=5, bytes_in_flight=limit)
+            results = pipeline | beam.Create(batches, reshuffle=False) | step
+            found = collect(results.main)
+        assert len(found) == 24
+        assert ARRIVED["most"] == most
+
+    @pytest.mark.parametrize("number", [0, -1])
+    def test_no_bytes_at_all_are_refused(self, number: int) -> None:
+        with pytest.raises(ValueError, match=f"bytes_in_flight is {number}; it must be at least 1, or None"):
+            Predict(Sizes(), bytes_in_flight=number)
 
     @pytest.mark.parametrize("number", [0, -1])
     def test_none_at_all_is_refused(self, number: int) -> None:

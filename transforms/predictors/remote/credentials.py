@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from transforms.errors import ModelError
 from transforms.predictors.remote.endpoint import Endpoint
+from transforms.predictors.remote.redaction import Redaction
 
 Kind = Literal["none", "adc", "id_token", "header"]
 
@@ -43,6 +44,9 @@ class Credentials(Protocol):
 
     def renew(self) -> bool:
         """Forget what the server has refused with 401; False where there is nothing else to send."""
+
+    def redact(self, text: str) -> str:
+        """Return a text without what was sent lately."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,10 @@ class NoCredentials:
         """See `Credentials.renew`."""
         return False
 
+    def redact(self, text: str) -> str:
+        """See `Credentials.redact`."""
+        return text
+
 
 class HeaderCredentials:
     """One header, which is always the same.
@@ -132,6 +140,7 @@ class HeaderCredentials:
 
     def __init__(self, name: str, value: str) -> None:
         self._headers = {name: value}
+        self._redaction = Redaction([value])
 
     def headers(self) -> Mapping[str, str]:
         """See `Credentials.headers`."""
@@ -140,6 +149,10 @@ class HeaderCredentials:
     def renew(self) -> bool:
         """See `Credentials.renew`."""
         return False
+
+    def redact(self, text: str) -> str:
+        """See `Credentials.redact`."""
+        return self._redaction(text)
 
     def __reduce__(self) -> NoReturn:
         """Keep the secret on this machine."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timezone
 from typing import Any
 
+from transforms.predictors.remote.redaction import Redaction, redacted
 from transforms.predictors.remote.wire import Action, CallFailed
 from transforms.records import printable
 
@@ -23,6 +24,8 @@ _PATIENCE_SECONDS = 10.0
 _MARGIN_SECONDS = 225.0
 """How long before it expires a token is renewed, as in google-auth: metadata servers keep one till then."""
 _MAX_WORDS = 300
+_SECRET = {"authorization"}  # of the headers; another tells which project pays
+_REMEMBERED = 4  # how many tokens: answers may come late, or be kept by a cache
 
 _LOGIN = "gcloud auth application-default login"
 _KEY_FILE = "set GOOGLE_APPLICATION_CREDENTIALS to the name of a key file"
@@ -52,6 +55,8 @@ class GoogleTokens:
         self._credentials: Any = None
         self._request: Any = None
         self._held: _Held | None = None
+        self._sent: tuple[str, ...] = ()
+        self._redaction = Redaction(())
         self._failures = 0
         self._last_failure: Exception | None = None
         self._renewing = threading.Lock()
@@ -76,13 +81,17 @@ class GoogleTokens:
             self._held = None
         return True
 
+    def redact(self, text: str) -> str:
+        """See `Credentials.redact`."""
+        return self._redaction(text)
+
     def _wait_for_another(self, old: _Held | None) -> _Held:
         failures = self._failures
         with self._renewing:
             if self._held and self._held is not old:
                 return self._held
             if self._last_failure and self._failures > failures:
-                raise _failure(self._last_failure, self._remedy)
+                raise self._failed(self._last_failure)
             return self._fetched()
 
     def _try_for_another(self, old: _Held) -> _Held:
@@ -103,9 +112,18 @@ class GoogleTokens:
         except Exception as error:
             self._failures += 1
             self._last_failure = error
-            raise _failure(error, self._remedy) from None  # what it holds else may be secret
+            raise self._failed(error) from None  # what it holds else may be secret
         self._held = _held(self._credentials, self._clock())
+        sent = (self._held.headers[name] for name in _SECRET & self._held.headers.keys())
+        self._sent = (*self._sent, *sent)[-_REMEMBERED:]
+        self._redaction = Redaction(self._sent)
         return self._held
+
+    def _failed(self, error: Exception) -> CallFailed:
+        """Make the failure of a token that cannot be had, without what was sent for it."""
+        known = [getattr(self._credentials, name, None) for name in ("refresh_token", "client_secret")]
+        secrets = (*self._sent, *(secret for secret in known if isinstance(secret, str)))
+        return redacted(_failure(error, self._remedy), Redaction(secrets))
 
     def _refresh(self) -> None:
         if self._credentials is None:

@@ -81,6 +81,10 @@ class GrpcTransport:
                 raise
         return self._send(request, deadline)
 
+    def redact(self, text: str) -> str:
+        """See `Transport.redact`."""
+        return self._credentials.redact(text)
+
     def close(self) -> None:
         """Close the connection; calls that are under way fail."""
         self._channel.close()
@@ -94,7 +98,8 @@ class GrpcTransport:
         try:
             return Reply(method(request.body, timeout=seconds, metadata=metadata))
         except grpc.RpcError as error:
-            raise _failed(error) from error
+            # Without its cause, whose text has the server's words as they came.
+            raise _failed(error, self.redact(error.details() or "")) from None
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         metadata = tuple((name.lower(), value) for name, value in self._credentials.headers().items())
@@ -116,8 +121,7 @@ def _channel(endpoint: Endpoint, ca: str | None, options: tuple[tuple[str, int],
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
 
 
-def _failed(error: Any) -> CallFailed:
-    details = error.details() or ""
+def _failed(error: Any, details: str) -> CallFailed:
     failed = grpc_failure(error.code().name, details)
     failed.retry_after = _pushback(error)
     if failed.action is Action.SPLIT and _TOO_LARGE_TO_READ.search(details):

@@ -40,6 +40,14 @@ def open_pools(endpoint: Endpoint, connections: int, ca: str | None) -> urllib3.
     return pools
 
 
+def proxy_secrets(pools: urllib3.PoolManager) -> list[str]:
+    """Return what a proxy is sent to be let through."""
+    if not isinstance(pools, urllib3.ProxyManager) or pools.proxy is None:
+        return []
+    password = (pools.proxy.auth or "").partition(":")[2]
+    return [*pools.proxy_headers.values(), password, unquote(password)]
+
+
 def _proxy(endpoint: Endpoint) -> str | None:
     """Return the URL of the environment's proxy; this machine is asked directly, since it may get secrets."""
     parts = urlsplit(endpoint.url)

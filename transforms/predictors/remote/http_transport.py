@@ -6,9 +6,8 @@ import contextlib
 import functools
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib import metadata
-from urllib.parse import parse_qsl, urlsplit
 
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -18,12 +17,12 @@ from transforms.predictors.remote.credentials import Credentials
 from transforms.predictors.remote.endpoint import Endpoint
 from transforms.predictors.remote.failures import http_failure
 from transforms.predictors.remote.http_errors import failure_of, is_stale, where
-from transforms.predictors.remote.http_pools import open_pools
+from transforms.predictors.remote.http_pools import open_pools, proxy_secrets
+from transforms.predictors.remote.redaction import Redaction
 from transforms.predictors.remote.wire import Action, CallFailed, Reply, Request
 
 _PIECE_BYTES = 1 << 16
 _ERROR_BYTES = 1 << 16  # of the answer of an error, of which only the beginning is shown
-_SHORTEST_SECRET = 8  # what is shorter would be found in many words
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -57,6 +56,7 @@ class HttpTransport:
         self._credentials = credentials
         self._max_answer_bytes = max_answer_bytes
         self._pools = open_pools(endpoint, connections, ca)
+        self._of_proxy = Redaction(proxy_secrets(self._pools))
 
     def call(self, request: Request, timeout: float) -> Reply:
         """See `Transport.call`."""
@@ -67,6 +67,10 @@ class HttpTransport:
             if failed.status != "401" or not self._credentials.renew():
                 raise
         return self._call(request, deadline)
+
+    def redact(self, text: str) -> str:
+        """See `Transport.redact`."""
+        return self._of_proxy(self._credentials.redact(text))
 
     def close(self) -> None:
         """Close the connections; calls that are under way may fail."""
@@ -109,23 +113,24 @@ class HttpTransport:
         try:
             if current.has_end:  # before the end of the headers, which the library takes for all of them
                 raise ConnectionResetError
-            return self._read(response, request, headers)
+            return self._read(response, request)
         finally:
             response.close()  # and its connection, unless that is in the pool again, since all was read
             response.release_conn()
 
-    def _read(self, response: BaseHTTPResponse, request: Request, headers: Mapping[str, str]) -> Reply:
+    def _read(self, response: BaseHTTPResponse, request: Request) -> Reply:
         told = {name.lower(): value for name, value in response.headers.items()}
         encoding = told.get("content-encoding", "identity").strip().lower()
         if 200 <= response.status < 300:  # noqa: PLR2004
             if encoding not in ("", "identity"):
-                raise _refused(request, f"is compressed ({encoding}), which nobody has asked for")
+                raise _refused(
+                    request, f"is compressed ({self.redact(encoding)}), which nobody has asked for"
+                )
             return Reply(self._whole(response, request, told), told)
         body = _beginning(response) if encoding in ("", "identity") else b""
-        secrets = _secrets(request, headers)
-        shown = {name: _without(value, secrets) for name, value in told.items()}
+        shown = {name: self.redact(value) for name, value in told.items()}
         raise http_failure(
-            response.status, shown, _without(body.decode(errors="replace"), secrets).encode(), time.time()
+            response.status, shown, self.redact(body.decode(errors="replace")).encode(), time.time()
         )
 
     def _whole(self, response: BaseHTTPResponse, request: Request, told: Mapping[str, str]) -> bytes:
@@ -174,22 +179,6 @@ def _beginning(response: BaseHTTPResponse) -> bytes:
         while len(body) <= _ERROR_BYTES and (piece := response.read(_PIECE_BYTES)):
             body += piece
     return bytes(body)
-
-
-def _secrets(request: Request, headers: Mapping[str, str]) -> list[str]:
-    """Return what a server that repeats its request must not bring into a message."""
-    public = {"User-Agent", "Accept", "Accept-Encoding", "Content-Type"}
-    values = [
-        part for name, value in headers.items() if name not in public for part in (value, *value.split())
-    ]
-    values += [value for _, value in parse_qsl(urlsplit(request.target).query)]
-    return sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
-
-
-def _without(text: str, secrets: Collection[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def _refused(request: Request, problem: str) -> CallFailed:

@@ -12,10 +12,11 @@ from transforms.predictors.feed import Feed, Values
 from transforms.predictors.functions import Tensors
 from transforms.predictors.remote.caller import Caller
 from transforms.predictors.remote.connection import Connection
+from transforms.predictors.remote.redaction import redacted
 from transforms.predictors.remote.request_report import RequestReport
 from transforms.predictors.remote.served_version import ServedVersion
 from transforms.predictors.remote.session import Session
-from transforms.predictors.remote.wire import EncodedItem, Metadata, WireFormat
+from transforms.predictors.remote.wire import CallFailed, EncodedItem, Metadata, WireFormat
 from transforms.records import FileBytes
 
 _METADATA_SECONDS = 30.0
@@ -102,7 +103,10 @@ class RemotePredictor:
         def ask() -> Metadata:
             request = self.wire.metadata_request(None)
             assert request is not None  # noqa: S101 - else no version could have been asked for
-            return self.wire.read_metadata(caller.call(request, time.monotonic() + _METADATA_SECONDS))
+            try:
+                return caller.call(request, time.monotonic() + _METADATA_SECONDS, self.wire.read_metadata)
+            except CallFailed as failed:
+                raise redacted(failed, caller.transport.redact) from None
 
         signature = self.served or self.signature
         return ServedVersion(self.model_version, signature, ask, poll_seconds=self.poll_seconds)

@@ -12,7 +12,8 @@ EXAMPLE = "label:int64,scores:float32[10],words:string[?]"
 INPUT_EXAMPLE = "image_bytes:string,threshold:float32"
 
 _SPEC = re.compile(
-    r"\s*(?P<name>[^\s:,\[\]]+)\s*:\s*(?P<dtype>\w+)\s*(?:\[(?P<shape>[\d?,\s]*)\])?\s*(?:,|$)"
+    r"\s*(?P<name>[^\s:,\[\]]+)\s*:\s*(?P<dtype>\w+)\s*(?:\[(?P<shape>[\d?,\s]*)\])?\s*(?:,(?!\s*$)|$)",
+    re.ASCII,
 )
 _KINDS = "biuf"
 

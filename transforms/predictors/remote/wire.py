@@ -41,7 +41,6 @@ class CallFailed(Exception):
     """A call has no usable answer.
 
     Attributes:
-        message: What happened, with the beginning of the server's own words; never a secret.
         action: What to do about it.
         status: A short name for counters: `503`, `UNAVAILABLE`, `connection`, `timeout`, `tls`, `answer`.
         retry_after: The seconds that the server asks to wait before the next try; None where it says nothing.
@@ -60,12 +59,16 @@ class CallFailed(Exception):
         attempts: int = 1,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.action = action
         self.status = status
         self.retry_after = retry_after
         self.overloaded = overloaded
         self.attempts = attempts
+
+    @property
+    def message(self) -> str:
+        """What happened, with the beginning of the server's own words."""
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,9 @@ class Transport(Protocol):
         Raises:
             CallFailed: There is no answer, or one that is no success.
         """
+
+    def redact(self, text: str) -> str:
+        """Return what a server has said without the secrets that it was sent."""
 
     def close(self) -> None:
         """Close the connections."""

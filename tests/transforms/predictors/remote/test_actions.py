@@ -116,13 +116,13 @@ def check_retry(failing: Failing, name: str) -> None:
 
 
 def check_retry_then_bisect(failing: Failing, name: str) -> None:
-    """One that fails once costs nothing, and one that always does itself, after three tries."""
+    """One that fails once costs nothing, and one that always does itself, after three tries of all."""
     check_retry(failing, name)
     failing.fail_on_poison()
     outcomes = failing.predictor.predict(BATCH)
     assert values(outcomes) == [1, 2, "InstanceRefused", 4]
-    assert attempts(outcomes[2]) == 3
-    assert counted(failing.predictor) == (3 * 3 + 2, 3 * 2, {name: 3 * 3})
+    assert attempts(outcomes[2]) == 1
+    assert counted(failing.predictor) == (3 + 2 + 2, 2, {name: 3 + 2})
 
 
 def check_split(failing: Failing, name: str) -> None:

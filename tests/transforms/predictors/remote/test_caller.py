@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import random
+import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -54,6 +59,10 @@ class Server:
         return [moment for moment, _, _ in self.sent]
 
 
+def as_it_is(reply: Reply) -> Reply:
+    return reply
+
+
 @dataclass
 class World:
     """Some logical clients of one worker, which share a caller."""
@@ -62,7 +71,7 @@ class World:
     caller: Caller
 
     def call(self, seconds: float = 300) -> Reply:
-        return self.caller.call(REQUEST, self.server.time.now + seconds)
+        return self.caller.call(REQUEST, self.server.time.now + seconds, as_it_is)
 
     def failure(self, seconds: float = 300) -> CallFailed:
         with pytest.raises(CallFailed) as caught:
@@ -76,7 +85,9 @@ class World:
 
         def client() -> None:
             for batch in left:
-                reply = self.caller.call(Request("", str(batch).encode()), self.server.time.now + 300)
+                reply = self.caller.call(
+                    Request("", str(batch).encode()), self.server.time.now + 300, as_it_is
+                )
                 answered.append((self.server.time.now - 1_000, int(reply.body)))
 
         self.server.time.run([client] * clients)
@@ -131,7 +142,7 @@ def test_the_longest_waits_double_up_to_a_limit() -> None:
     it = world([unreachable()], RetryPolicy(first_delay=1, max_delay=5))
     it.failure(seconds=20)
     waits = [later - earlier - LATENCY for earlier, later in itertools.pairwise(it.server.moments)]
-    assert waits == pytest.approx([1, 2, 4, 5, 5])
+    assert waits[:5] == pytest.approx([1, 2, 4, 5, 5])
 
 
 def test_waits_are_spread_from_nothing_to_the_longest() -> None:
@@ -172,6 +183,90 @@ def test_a_server_that_recovers_within_a_few_tries_answers() -> None:
     assert it.call() == Reply(b"{}")
 
 
+def test_what_is_a_part_of_what_failed_is_not_sent_again_to_see_whether_it_can_be_borne() -> None:
+    it = world([doubtful()])
+    with pytest.raises(CallFailed, match="tried once") as caught:
+        it.caller.call(REQUEST, it.server.time.now + 300, as_it_is, is_suspect=True)
+    assert (caught.value.action, caught.value.attempts) == (Action.BISECT, 1)
+
+
+def test_without_a_token_what_the_server_may_not_bear_is_searched_at_once() -> None:
+    it = world([doubtful()], RetryPolicy(retry_share=0), numbers=lambda: 0.0)
+    attempts = [it.failure().attempts for _ in range(20)]
+    assert attempts[:5] == [3] * 5  # the reserve has ten tokens
+    assert attempts[5:].count(1) >= 12  # and a token comes each second
+    assert it.server.time.now == pytest.approx(1_000 + len(it.server.sent) * LATENCY)
+    (report,) = it.caller.new_reports()
+    assert report.throttled_seconds == 0
+
+
+def test_items_that_the_server_cannot_bear_delay_nothing_else() -> None:
+    numbers = random.Random(4)
+    it = world(lambda _: doubtful() if numbers.random() < 0.9 else None, numbers=numbers.random)
+
+    def client() -> None:
+        for _ in range(100):
+            with contextlib.suppress(CallFailed):
+                it.call()
+
+    it.server.time.run([client] * 8)
+    assert it.server.time.now < 1_000 + 100
+    (report,) = it.caller.new_reports()
+    assert report.retries <= 0.5 * 800 + 10 + (it.server.time.now - 1_000)
+    assert report.throttled_seconds == 0
+
+
+@pytest.mark.parametrize("action", [Action.GIVE_UP, Action.BISECT])
+def test_an_answer_that_cannot_be_used_is_a_failure(action: Action) -> None:
+    it = world([None])
+    for _ in range(20):
+        it.caller.throttle.record(accepted=False)
+    before = it.caller.throttle.rejection_probability
+
+    def unusable(_: Reply) -> Reply:
+        raise CallFailed("no JSON", action=action, status="answer")
+
+    began = it.server.time.now
+    with pytest.raises(CallFailed, match="no JSON") as caught:
+        it.caller.call(REQUEST, began + 300, unusable)
+    assert (caught.value.action, caught.value.attempts) == (action, 1)
+    (report,) = it.caller.new_reports()
+    assert report.failures == {"answer": 1}
+    assert it.caller.throttle.rejection_probability == pytest.approx(before, abs=0.01)
+    assert not it.caller.has_success_since(began - 1)
+
+
+def test_an_answer_that_cannot_be_used_may_be_asked_for_again() -> None:
+    it = world([None])
+    fates = [CallFailed("busy, says the page", action=Action.RETRY, status="answer")]
+
+    def busy_at_first(reply: Reply) -> bytes:
+        if fates:
+            raise fates.pop()
+        return reply.body
+
+    assert it.caller.call(REQUEST, it.server.time.now + 300, busy_at_first) == b"{}"
+    assert it.caller.new_reports() == [RequestReport(requests=2, retries=1, failures={"answer": 1})]
+
+
+def test_the_last_wait_is_shortened_to_make_use_of_the_time_that_is_left() -> None:
+    it = world([unreachable(), None], RetryPolicy(first_delay=50, max_delay=50))
+    assert it.call(seconds=40) == Reply(b"{}")
+    assert it.server.moments[1] == pytest.approx(20, abs=0.1)
+
+
+def test_after_a_wait_that_was_shortened_nothing_more_is_sent() -> None:
+    it = world([unreachable()], RetryPolicy(first_delay=50, max_delay=50))
+    failed = it.failure(seconds=40)
+    assert (failed.action, failed.attempts) == (Action.RETRY, 2)
+
+
+def test_the_last_wait_is_no_shorter_than_the_server_asks_for() -> None:
+    it = world([busy(retry_after=35), None], RetryPolicy(first_delay=50, max_delay=50))
+    assert it.call(seconds=40) == Reply(b"{}")
+    assert it.server.moments[1] == pytest.approx(35, abs=0.1)
+
+
 def test_a_fault_of_the_program_is_not_sent_again() -> None:
     def fault(_: float) -> CallFailed | None:
         raise ZeroDivisionError
@@ -185,14 +280,14 @@ def test_a_fault_of_the_program_is_not_sent_again() -> None:
 def test_a_try_takes_no_longer_than_its_limit_or_the_deadline() -> None:
     it = world([unreachable()], RetryPolicy(request_timeout=4, first_delay=3, max_delay=3))
     it.failure(seconds=10)
-    assert [timeout for _, timeout, _ in it.server.sent] == pytest.approx([4, 4, 3.9, 0.85])
+    assert [timeout for _, timeout, _ in it.server.sent] == pytest.approx([4, 4, 3.9, 0.85, 0.4])
 
 
 def test_at_the_deadline_it_is_told_how_often_and_how_long_it_was_tried() -> None:
     it = world([unreachable()], RetryPolicy(first_delay=50, max_delay=50))
     failed = it.failure(seconds=300)
-    assert (failed.action, failed.status, failed.attempts) == (Action.RETRY, "connection", 6)
-    assert failed.message == "nobody listens (tried 6 times in 250 s)"
+    assert (failed.action, failed.status, failed.attempts) == (Action.RETRY, "connection", 7)
+    assert failed.message == "nobody listens (tried 7 times in 275 s)"
 
 
 def test_a_deadline_that_has_passed_sends_nothing() -> None:
@@ -279,6 +374,58 @@ def test_closing_it_closes_the_connections() -> None:
     it = world([None])
     it.caller.close()
     assert it.server.is_closed
+
+
+def test_what_waits_when_it_is_closed_waits_no_longer() -> None:
+    failed_once = threading.Event()
+
+    def fate(_: float) -> CallFailed:
+        failed_once.set()
+        return unreachable()
+
+    server = Server(SimulatedTime(), fate)
+    caller = Caller(server, RetryPolicy(first_delay=1_000, max_delay=1_000), random=lambda: 1.0)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(caller.call, REQUEST, time.monotonic() + 10_000, as_it_is)
+        assert failed_once.wait(30)
+        caller.close()
+        with pytest.raises(CallFailed, match="nobody waits for the answer any more") as caught:
+            asked.result(timeout=30)
+    assert (caught.value.action, caught.value.attempts) == (Action.RETRY, 1)
+
+
+def test_after_it_was_closed_nothing_is_sent() -> None:
+    it = world([None])
+    it.caller.close()
+    failed = it.failure()
+    assert (failed.status, failed.attempts) == ("closed", 0)
+    assert not it.server.sent
+
+
+@pytest.mark.parametrize(
+    "fates",
+    [[None], [unreachable, None], [unreachable], [doubtful], [doubtful, None]],
+    ids=["answered", "answered later", "unreachable", "doubtful", "doubtful at first"],
+)
+def test_when_it_is_over_nothing_holds_the_request(fates: list[Callable[[], CallFailed] | None]) -> None:
+    """Not even until Python looks for objects that hold each other: requests are large."""
+
+    def next_fate(_: float) -> CallFailed | None:
+        made = fates.pop(0) if len(fates) > 1 else fates[0]
+        return made() if made else None
+
+    it = world(next_fate)
+    request = Request("http://127.0.0.1/v1/models/m:predict", b"{}")
+    held = weakref.ref(request)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(CallFailed):
+            it.caller.call(request, it.server.time.now + 30, as_it_is)
+        del request
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_threads_share_one_caller() -> None:

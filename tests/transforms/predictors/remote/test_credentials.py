@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import google.auth
+import google.oauth2.credentials
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -479,6 +480,43 @@ def test_a_key_that_is_refused_is_told(server: TokenServer, key_file: Path, text
     assert failed.action is Action.GIVE_UP
     assert "invalid_grant: Invalid JWT" in failed.message
     assert "gcloud auth application-default login" in failed.message
+
+
+def test_a_server_of_tokens_that_repeats_what_it_was_sent_is_not_repeated(
+    server: TokenServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "user.json"
+    user = {
+        "type": "authorized_user",
+        "client_id": "me",
+        "client_secret": SECRET,
+        "refresh_token": SECRET[::-1],
+    }
+    path.write_text(json.dumps(user))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    monkeypatch.setattr(google.oauth2.credentials, "_GOOGLE_OAUTH2_TOKEN_ENDPOINT", server.token_uri)
+    server.answer = (400, json.dumps({"error": f"what is {SECRET}, or {SECRET[::-1]}?"}))
+    failed = failure_of(Auth.parse("adc").open(LOCAL))
+    assert "what is ***, or ***?" in failed.message
+
+
+def test_what_was_sent_is_taken_out_of_texts_also_when_it_is_renewed(
+    server: TokenServer, key_file: Path
+) -> None:
+    credentials = Auth.parse("adc").open(LOCAL)
+    assert credentials.redact("nothing was sent") == "nothing was sent"
+    first = token_of(credentials)
+    assert credentials.renew()
+    second = token_of(credentials)
+    assert first != second
+    assert credentials.redact(f"{first}, then Bearer {second}") == "***, then ***"
+
+
+@pytest.mark.parametrize("text", ["none", "header:X-Api-Key=THE_KEY"])
+def test_a_header_is_taken_out_of_texts(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("THE_KEY", "abc1")
+    credentials = Auth.parse(text).open(LOCAL)
+    assert credentials.redact("what is abc1?") == ("what is abc1?" if text == "none" else "what is ***?")
 
 
 @pytest.mark.parametrize("text", ["adc", "id_token"])

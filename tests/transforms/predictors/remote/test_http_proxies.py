@@ -14,6 +14,7 @@ import pytest
 
 from emulators.certificates import self_signed
 from emulators.processes import free_port
+from emulators.rest_apis import Answer
 from tests.transforms.predictors.remote.http_clients import (
     PATH,
     SECONDS,
@@ -173,6 +174,19 @@ def test_a_proxy_that_is_down_is_a_lost_connection(monkeypatch: pytest.MonkeyPat
     assert (failed.action, failed.status) == (Action.RETRY, "connection")
     assert f"the proxy of {HOST}" in failed.message
     assert "secret" not in failed.message
+
+
+def test_a_proxy_that_repeats_what_it_was_sent_brings_no_secret_into_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with summing_server() as proxy:
+        proxy.fault = lambda exchange: Answer(
+            407, f"{exchange.headers['proxy-authorization']} is not me:secret-password".encode()
+        )
+        monkeypatch.setenv("HTTP_PROXY", proxy.address.replace("//", "//me:secret-password@"))
+        failed = failure_at(f"http://{HOST}")
+    assert failed.status == "407"
+    assert "*** is not me:***" in failed.message
 
 
 def test_a_certificate_is_checked_through_a_tunnel(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

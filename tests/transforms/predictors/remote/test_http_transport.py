@@ -439,10 +439,9 @@ def test_a_server_that_repeats_the_request_brings_no_secret_into_a_message(serve
         {"Location": exchange.headers["authorization"]},
     )
     with client(server.address, Tokens(["abcdef-123456"])) as transport:
-        failed = failure(transport, Request(f"{server.address}{PATH}:predict?key=zyxwvu-9876", b"{}"))
+        failed = failure(transport, Request(f"{server.address}{PATH}:predict", b"{}"))
     assert "***" in failed.message
     assert "abcdef" not in failed.message
-    assert "zyxwvu" not in failed.message
 
 
 @pytest.mark.parametrize(

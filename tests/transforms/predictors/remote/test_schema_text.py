@@ -34,6 +34,11 @@ def test_examples_can_be_read(text: str) -> None:
         ("a:int64[x]", "at 'a:int64[x]'"),
         ("a:int64[1,,2]", "[1,,2] is none"),
         ("a:int64,a:int32", "'a' comes again"),
+        ("a:int64,", "at 'a:int64,'"),
+        ("a:int64, ", "at 'a:int64, '"),
+        (",a:int64", "at ',a:int64'"),
+        ("a:int64[\N{ARABIC-INDIC DIGIT THREE}]", "at 'a:int64["),
+        ("a:int\N{FULLWIDTH DIGIT EIGHT}", "at 'a:int"),
     ],
 )
 def test_what_is_none_is_told_with_its_place(text: str, told: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -161,16 +163,36 @@ class TestOneItemOfMany:
         assert "HTTP 400 Bad Request: an item is refused on purpose" in str(error)
         assert counted(predictor) == (11, 0, {"400": 6})
 
-    def test_one_that_the_server_cannot_bear_is_found_after_quick_tries(self, server: ModelServer) -> None:
+    def test_one_that_the_server_cannot_bear_is_found_after_quick_tries_of_all(
+        self, server: ModelServer
+    ) -> None:
         predictor = loaded(server)
         server.fault = refuse_items(poisoned(), code=500)
         outcomes = predictor.predict(with_poison())
         assert values(outcomes) == around_poison("InstanceRefused")
-        assert server.requests == 3 * 6 + 5  # three tries of each that has it
+        assert server.requests == 3 + 2 * 5  # three tries of all, and one of each half
         (error,) = errors(outcomes)
         assert isinstance(error, InstanceRefused)
-        assert error.attempts == 3
-        assert counted(predictor) == (23, 12, {"500": 18})
+        assert error.attempts == 1
+        assert counted(predictor) == (13, 2, {"500": 8})
+
+    def test_many_that_the_server_cannot_bear_cost_no_time_and_no_other_item(
+        self, server: ModelServer
+    ) -> None:
+        predictor = loaded(server, request_deadline=60)
+        server.fault = refuse_items(poisoned(), code=500)
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(predictor.predict, [with_poison(at=at % BATCH) for at in range(40)]))
+        assert [values(outcomes) for outcomes in found] == [
+            around_poison("InstanceRefused", at=at % BATCH) for at in range(40)
+        ]
+        assert sum(report.throttled_seconds for report in predictor.new_reports()) == 0
+
+    def test_halves_of_what_was_too_large_are_tried_as_often_as_all(self, server: ModelServer) -> None:
+        predictor = loaded(server)
+        server.faults = [status(413), status(500), status(500)]
+        assert values(predictor.predict(sized(1, 2))) == [1, 2]
+        assert server.requests == 1 + 3 + 1
 
     def test_a_server_that_fails_once_costs_nothing(self, server: ModelServer) -> None:
         predictor = loaded(server)
@@ -217,6 +239,12 @@ class TestAnswers:
         server.faults = [body(b'{"predictions": [NaN, 0.5, -Infinity, Infinity]}')]
         found = values(predictor.predict(sized(1, 2, 3, 4)), "share")
         np.testing.assert_array_equal(found, np.array([np.nan, 0.5, -np.inf, np.inf], np.float32))
+
+    def test_one_that_cannot_be_used_is_counted_as_a_failure(self, server: ModelServer) -> None:
+        predictor = loaded(server)
+        server.faults = [other_count(-1)]
+        predictor.predict(sized(1, 2))
+        assert counted(predictor) == (3, 0, {"answer": 1})
 
     def test_an_error_in_an_answer_is_one(self, server: ModelServer) -> None:
         predictor = loaded(server)
@@ -506,6 +534,27 @@ class TestTime:
 
 
 class TestLife:
+    def test_when_it_is_dropped_its_connections_and_threads_end(self, server: ModelServer) -> None:
+        predictor = loaded(server)
+        predictor.predict(sized(1))
+        threads = [thread for thread in threading.enumerate() if thread.name.startswith("request-")]
+        dropped = weakref.ref(predictor._session)
+        assert threads
+        del predictor
+        gc.collect()
+        until(lambda: dropped() is None and not threads[-1].is_alive())
+
+    def test_where_one_request_stops_the_job_those_that_have_not_begun_are_not_sent(
+        self, server: ModelServer
+    ) -> None:
+        limit = size_of(opened(server), 1, 99)
+        predictor = loaded(server, max_concurrent_requests=1, max_request_bytes=limit)
+        sent = server.requests
+        server.faults, server.fault = [status(403)], body(b"{}")
+        with pytest.raises(EndpointRefused):
+            predictor.predict(sized(*[99] * 50))
+        assert server.requests - sent < 50
+
     def test_it_is_pickled_without_connections(self, server: ModelServer) -> None:
         predictor = opened(server)
         twin = pickle.loads(pickle.dumps(predictor))  # noqa: S301

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from transforms.predictors.remote.redaction import Redaction
+
 
 @dataclass
 class Tokens:
@@ -24,3 +26,6 @@ class Tokens:
             return False
         self.tokens.pop(0)
         return True
+
+    def redact(self, text: str) -> str:
+        return Redaction(self.headers().values())(text)
