@@ -16,7 +16,7 @@ from emulators.processes import free_port
 from options import parse
 from options.launching import Launch
 from options.settings import read_env_file
-from pipeline import notify
+from pipeline import notify, replay
 from pipeline.flex_template.command import plan_build
 from transforms.predictors.saved_model_files import fingerprint
 
@@ -105,8 +105,9 @@ def _lines(code: str) -> list[str]:
 
 @pytest.mark.parametrize("arguments", _commands("beam-predict"), ids=" ".join)
 def test_the_flags_of_a_command_for_google_cloud_are_understood(arguments: list[str]) -> None:
-    if arguments[0] == "notify":
-        notify._parse(arguments[1:])
+    commands = {"notify": notify._parse, "replay": replay._parse}
+    if arguments[0] in commands:
+        commands[arguments[0]](arguments[1:])
     else:
         parse(arguments)
 
