@@ -4,6 +4,7 @@
 #   ./run_local.sh             the main job, on the bundled digits; results in out/digits
 #   ./run_local.sh FLAG...     the job that the flags say; paths are relative to the current folder
 #   ./run_local.sh --help      the flags
+#   ./run_local.sh serve FLAG...   a server of a model, for endpoints' sake
 #   ./run_local.sh --demo streaming [--seconds N]
 #                              a streaming job, live: a bucket and Pub/Sub, both emulated on this machine
 set -euo pipefail
@@ -16,12 +17,16 @@ if [ "${1:-}" = --demo ]; then
     exit 2
   fi
   shift 2
-  set_up requirements-test.lock requirements.lock # which has the emulator of Cloud Storage
+  set_up requirements-test.lock requirements-serving.lock requirements.lock # which has the emulator of Cloud Storage
   cd "$ROOT"
   exec "$VENV/bin/python" -m emulators.demo "$@"
 fi
 
-set_up requirements.lock
+if [ "${1:-}" = serve ]; then
+  set_up requirements-serving.lock requirements.lock # which has the server, and each engine
+else
+  set_up requirements.lock
+fi
 
 if [ $# -eq 0 ]; then
   cd "$ROOT" # the records then name the files as a reader of the repository would

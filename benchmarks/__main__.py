@@ -16,7 +16,17 @@ from collections.abc import Mapping, Sequence
 from benchmarks.commands import REPOSITORY
 from benchmarks.machine import describe_machine
 
-BENCHMARKS = ("names", "memory", "read_ahead", "against_model", "engines", "swap", "streaming", "peers")
+BENCHMARKS = (
+    "names",
+    "memory",
+    "read_ahead",
+    "against_model",
+    "engines",
+    "swap",
+    "streaming",
+    "endpoints",
+    "peers",
+)
 
 PAGE = REPOSITORY / "BENCHMARKS.md"
 

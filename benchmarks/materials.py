@@ -32,10 +32,10 @@ def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
         return pool.submit(function, *arguments).result()
 
 
-def write_photos(folder: Path, count: int) -> list[Path]:
-    """Write JPEG files of about 50 kB, 640 x 480, each with a content of its own."""
+def write_photos(folder: Path, count: int, size: int = PHOTO_BYTES) -> list[Path]:
+    """Write JPEG files of about 50 kB, or another size, 640 x 480, each with a content of its own."""
     folder.mkdir(parents=True)
-    contents = [_photo(number) for number in range(min(count, _DISTINCT_PHOTOS))]
+    contents = [_photo(number, size) for number in range(min(count, _DISTINCT_PHOTOS))]
     paths = [folder / f"{number:05}.jpg" for number in range(count)]
     for number, path in enumerate(paths):
         path.write_bytes(_commented(contents[number % len(contents)], path.name.encode()))
@@ -116,8 +116,8 @@ def _save(module: Any, predict: Callable[[Any], Any], folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
-def _photo(number: int) -> bytes:
-    """Encode noise of several scales, as in a photo, with the quality that makes it about 50 kB."""
+def _photo(number: int, size: int) -> bytes:
+    """Encode noise of several scales, as in a photo, with the quality that comes nearest to a size."""
     tf = import_tensorflow()
 
     def noise(octave: int) -> Any:
@@ -127,9 +127,9 @@ def _photo(number: int) -> bytes:
 
     pixels = tf.cast(tf.clip_by_value(128.0 + sum(map(noise, range(6))), 0, 255), tf.uint8)
     encoded: Iterator[bytes] = (
-        tf.io.encode_jpeg(pixels, quality=quality).numpy() for quality in range(70, 90)
+        tf.io.encode_jpeg(pixels, quality=quality).numpy() for quality in range(40, 90)
     )
-    return min(encoded, key=lambda content: abs(len(content) - PHOTO_BYTES))
+    return min(encoded, key=lambda content: abs(len(content) - size))
 
 
 def _commented(jpeg: bytes, comment: bytes) -> bytes:

@@ -20,6 +20,7 @@ from transforms.predictors.open_model import open_model
 from transforms.read_files import ReadFiles
 from transforms.records import DeadLetter, FileBytes, Prediction
 from transforms.schemas import arrow_schema
+from transforms.sinks.to_all import ToAll
 from transforms.sinks.to_files import ToFiles
 from transforms.sources.from_inputs import FromInputs
 
@@ -74,14 +75,20 @@ def take_pace() -> Pace:
 
     The local runner's worker is a thread of this process, which notes where this function looks.
     """
-    first, *others = _BATCHES
-    _BATCHES.clear()
+    first, *others = take_batches()
     seconds = others[-1].ended - first.ended
     return Pace(
         seconds=seconds / len(others),
         predicting=sum(batch.ended - batch.begun for batch in others) / len(others),
         files_per_second=sum(batch.files for batch in others) / seconds,
     )
+
+
+def take_batches() -> list[Batch]:
+    """Return the batches that were noted, as they ended, and forget them."""
+    batches = _BATCHES.copy()
+    _BATCHES.clear()
+    return batches
 
 
 class NotedPredictor(LocalPredictor):
@@ -111,9 +118,14 @@ def run_pipeline(
         batch=BatchFiles(batch_size),
         read=read or ReadFiles(predictor.input_kind),
         predictor=predictor,
-        predictions=ToFiles(f"{output}/predictions", "jsonl", arrow_schema(Prediction, signature)),
-        dead_letters=ToFiles(f"{output}/dead_letters", "jsonl", arrow_schema(DeadLetter, signature)),
+        predictions=ToAll([ToFiles(f"{output}/predictions", "jsonl", arrow_schema(Prediction, signature))]),
+        dead_letters=ToAll([ToFiles(f"{output}/dead_letters", "jsonl", arrow_schema(DeadLetter, signature))]),
     )
+    run(steps)
+
+
+def run(steps: Steps) -> None:
+    """Run a pipeline on the local runner."""
     pipeline = new_pipeline()
     build(pipeline, steps)
     pipeline.run().wait_until_finish()

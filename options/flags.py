@@ -17,7 +17,10 @@ _BYTE_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MI
 
 
 class Kind(Protocol):
-    """What values a flag takes."""
+    """What values a flag takes.
+
+    One whose `is_secret` is true may be given a secret by mistake: what was typed is then not repeated.
+    """
 
     @property
     def metavar(self) -> str:
@@ -56,13 +59,18 @@ class PubSubPath(Text):
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"projects/PROJECT/{kind}s/{kind.upper()}")
-        self._path = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
+        self._pattern = re.compile(rf"projects/[a-z0-9.:-]+/{kind}s/[A-Za-z][\w.~+%-]{{2,254}}", re.ASCII)
 
     def parse(self, text: str) -> str:
         """See `Kind.parse`."""
-        if not self._path.fullmatch(super().parse(text)):
+        if not self._pattern.fullmatch(super().parse(text)):
             raise ValueError(f"must be {self.metavar}")
         return text
+
+    @property
+    def regex(self) -> str:
+        """What all of a path matches."""
+        return self._pattern.pattern
 
 
 @dataclass(frozen=True)
@@ -208,8 +216,9 @@ class Flag:
     def problems(self, value: Any) -> list[str]:
         """Tell what is wrong with a value that was parsed."""
         values = value if isinstance(value, list) else [value]
+        is_secret = getattr(self.kind, "is_secret", False)
         return [
-            f"--{self.name} {item.problem}; got {item.typed!r}"
+            f"--{self.name} {item.problem}" + ("" if is_secret else f"; got {item.typed!r}")
             for item in values
             if isinstance(item, Invalid)
         ]
@@ -246,6 +255,11 @@ class FlagGroup:
         value = getattr(self, name)
         values = value if isinstance(value, list) else [value]
         return bool(values) and not any(item is None or isinstance(item, Invalid) for item in values)
+
+    def changed(self, name: str) -> bool:
+        """Tell whether a flag has another value than when it is not given."""
+        (default,) = (flag.default for flag in self.FLAGS if flag.name == name)
+        return self.given(name) and getattr(self, name) != default
 
 
 def add_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup, flags: Iterable[Flag]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from options.endpoint import EndpointOptions
 from options.flags import Assignment, Choice, Flag, FlagGroup, Text, Whole, add_flags
 from transforms.model_sharing import MODEL_SHARINGS
 from transforms.predictors.base import INPUT_KINDS
@@ -96,7 +97,8 @@ class ModelOptions(FlagGroup, PipelineOptions):
 
     def validate(self) -> list[str]:
         """See `FlagGroup.validate`."""
-        missing = [] if self.model else ["--model is missing: give the folder of a SavedModel"]
+        elsewhere = self.view_as(EndpointOptions).endpoint
+        missing = [] if self.model or elsewhere else ["--model is missing: give the folder of a SavedModel"]
         return [*missing, *super().validate(), *self._repeated_inputs()]
 
     def _repeated_inputs(self) -> Iterator[str]:

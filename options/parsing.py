@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
 from options.batching import BatchingOptions
-from options.checks import check_together
+from options.checks import check_model, check_together, is_on_dataflow
+from options.dataflow import DataflowOptions
+from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
 from options.flags import FlagGroup, add_flags
 from options.model import ModelOptions
@@ -23,10 +26,12 @@ from transforms.records import is_utf8, printable
 GROUPS: tuple[type[FlagGroup], ...] = (
     SourceOptions,
     ModelOptions,
+    EndpointOptions,
     EngineOptions,
     BatchingOptions,
     PostprocessingOptions,
     SinkOptions,
+    DataflowOptions,
 )
 
 _DESCRIPTION = "Predict over files, and write one record for each."
@@ -37,6 +42,8 @@ examples:
       --output_format parquet
   %(prog)s --input_subscription projects/me/subscriptions/photos --model gs://bucket/model \\
       --output bigquery:me.photos.predictions
+  %(prog)s --input 'gs://bucket/*.jpg' --endpoint projects/me/locations/europe-west4/endpoints/123 \
+      --input_kind bytes --item_input image_bytes --output gs://bucket/out
 
 Apache Beam's own flags (--runner, --direct_num_workers, ...) are passed on to it.
 
@@ -44,14 +51,38 @@ exit codes: 0 done; 1 failed; 2 wrong flags, or a check before the start failed;
 """
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line that was read.
+
+    Attributes:
+        options: Every group of `GROUPS`, and each of Beam's, is a view of them.
+        unusable: What is wrong with single flags: they are unknown, or have values that they cannot take.
+        contradictory: What is wrong with flags together.
+    """
+
+    options: PipelineOptions
+    unusable: list[str]
+    contradictory: list[str]
+
+
 def parse(arguments: Sequence[str], prog: str = "beam-predict") -> PipelineOptions:
     """Read a command line.
 
-    Returns:
-        Options of which every group of `GROUPS`, and each of Beam's, is a view.
+    Raises:
+        UsageError: Something is wrong with it; the error holds all that is.
+        SystemExit: The help was asked for, and printed.
+    """
+    line = read(arguments, prog)
+    if line.unusable or line.contradictory:
+        raise UsageError([*line.unusable, *line.contradictory])
+    return line.options
+
+
+def read(arguments: Sequence[str], prog: str = "beam-predict") -> CommandLine:
+    """Read a command line, and tell what is wrong with it.
 
     Raises:
-        UsageError: Flags are unknown, or have values that they cannot take; it holds all that is wrong.
         SystemExit: The help was asked for, and printed.
     """
     _, rest = help_parser(prog).parse_known_args(arguments)
@@ -61,13 +92,15 @@ def parse(arguments: Sequence[str], prog: str = "beam-predict") -> PipelineOptio
     options = PipelineOptions(list(arguments))
     for group in views(options):
         problems += group.validate()
-    if understood:
-        problems += check_together(options)
-    if problems:
-        raise UsageError(problems)
+    problems += check_model(options)
+    contradictory = list(check_together(options)) if understood else []
     if options.view_as(SourceOptions).is_streaming:
         options.view_as(StandardOptions).streaming = True
-    return options
+    setup = options.view_as(SetupOptions)
+    if is_on_dataflow(options) and setup.save_main_session is None:
+        # Beam would hand the names of this process's first file to each worker, which has a use for none.
+        setup.save_main_session = False
+    return CommandLine(options, problems, contradictory)
 
 
 def _problems_with_beam(rest: list[str]) -> list[str]:
@@ -93,7 +126,7 @@ def help_parser(prog: str) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s --input FILES --model PATH --output FOLDER [flags]",
+        usage="%(prog)s --input FILES (--model PATH | --endpoint URL) --output FOLDER [flags]",
     )
     for group in GROUPS:
         add_flags(parser.add_argument_group(group.TITLE), group.FLAGS)

@@ -80,7 +80,9 @@ class SourceOptions(FlagGroup, PipelineOptions):
         Flag("read_threads", "Files that one worker thread reads at once.", Whole(), DEFAULT_READ_THREADS),
         Flag(
             "read_ahead_bytes",
-            "The most bytes that one worker thread holds beyond the batch that is predicted on.",
+            "The most bytes that one worker thread holds beyond the batch that is predicted on. With an "
+            "endpoint also: the most that the batches under way have, beyond the last one of them; as "
+            "requests they take a few times that.",
             Bytes(),
             DEFAULT_READ_AHEAD_BYTES,
         ),
@@ -120,11 +122,10 @@ class SourceOptions(FlagGroup, PipelineOptions):
         if self.watch is not None:
             problems += self._watch_problems()
         if not self.is_pubsub:
-            defaults = {flag.name: flag.default for flag in self.FLAGS}
             problems += [
                 f"--{name} is for messages; give --input_subscription as well, or leave it out"
                 for name in MESSAGE_FLAGS
-                if getattr(self, name) not in (defaults[name], None)
+                if self.changed(name)
             ]
         return problems
 

@@ -5,20 +5,30 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE
+from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE, Ended
+from transforms import errors
 from transforms.errors import ConfigurationError, UsageError
 
 PROG = "beam-predict"
 _FRAMES = 8
+_STEP = re.compile(r" \[while running '[^']*'\]\s*\Z")  # as Beam adds it to an error
+_RAISED = re.compile(rf"^{re.escape(errors.__name__)}\.(\w+): ((?:.+\n?)+)", re.MULTILINE)  # in a traceback
 
-# What Beam's worker processes warn of at every local start, and nobody can act upon.
-_NOISE = ("No semi_persistent_directory found", "Discarding unparseable args")
+# What Beam's worker processes warn of at every local start, and Google's library of credentials where they
+# have no project of their own; nobody needs to act upon it. And errors of steps, which are told at the end.
+_NOISE = (
+    "No semi_persistent_directory found",
+    "Discarding unparseable args",
+    "No project ID could be determined",
+    "[while running ",
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,18 @@ COMMANDS: Mapping[str, Command] = {
     PREDICT: Command("pipeline.run", "predict", "predict over files; the word may be left out"),
     "inspect": Command("pipeline.inspect_model", "main", "tell what a model is and how it would be used"),
     "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
+    "replay": Command("pipeline.replay", "main", "make a list of what became dead letters, to try it again"),
+    "serve": Command(
+        "pipeline.serve", "main", "serve a model over HTTP, for other programs and for --endpoint"
+    ),
     "notify": Command(
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
+    ),
+    "dataflow": Command(
+        "pipeline.dataflow.command", "main", "predict on Dataflow: dataflow batch, dataflow streaming"
+    ),
+    "template": Command(
+        "pipeline.flex_template.command", "main", "build a Flex Template for Dataflow, or run it"
     ),
 }
 
@@ -62,8 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _was_interrupted(error):
             print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
             return INTERRUPTED
-        traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
-        print(f"{PROG}: the run failed; the output is not complete", file=sys.stderr)
+        reason = _reason(error)
+        if reason is None:
+            traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
+        told = "" if reason is None else f": {reason}"
+        print(f"{PROG}: the run failed{told}; the output is not complete", file=sys.stderr)
         return FAILED
 
 
@@ -92,6 +115,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return WRONG_USAGE
+    except Ended as ended:
+        print(f"{PROG}: {ended}", file=sys.stderr)
+        return ended.code
     except ConfigurationError as error:
         if name == PREDICT:
             raise
@@ -99,11 +125,32 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
+def _was_interrupted(error: BaseException) -> bool:
     """Tell whether Ctrl-C is behind an error: Beam's local runner makes other errors of it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
+
+
+def _reason(error: BaseException) -> str | None:
+    """Return what the user can change so that the run succeeds; None where it failed for another reason.
+
+    What comes from another process is one error, whose text has all others.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, ConfigurationError):
+            return _STEP.sub("", str(cause))
+        for name, text in reversed(_RAISED.findall(str(cause))):
+            kind = getattr(errors, name, None)
+            if isinstance(kind, type) and issubclass(kind, ConfigurationError):
+                return _STEP.sub("", text.rstrip())
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and those that it comes from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def console() -> NoReturn:

@@ -11,8 +11,9 @@ from typing import Any
 from options import ModelOptions
 from options.conversion import ConversionOptions
 from pipeline.exit_codes import DONE
-from pipeline.job import make_wishes
+from pipeline.make_predictor import make_wishes
 from pipeline.model_command import ChosenModel, choose_model, make_parser, parse, view
+from pipeline.sample_files import read_listed
 from transforms import storage
 from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
 from transforms.predictors.convert import (
@@ -33,7 +34,6 @@ from transforms.predictors.engines.trial import reason
 from transforms.predictors.functions import Tensors
 from transforms.predictors.local import LocalPredictor
 from transforms.predictors.open_model import open_model
-from transforms.records import FileBytes, FileRef
 from transforms.sources.from_inputs import list_files
 
 MAX_REPRESENTATIVE = 500
@@ -168,16 +168,9 @@ def _inputs(predictor: LocalPredictor, named: str | None) -> Iterator[Tensors]:
     """Yield what files give to the model; those that give nothing are told and left out."""
     for listed in list_files(named) if named else ():
         try:
-            yield inputs_of(predictor, _read(predictor, listed))
+            yield inputs_of(predictor, read_listed(listed, predictor.input_kind, MAX_FILE_BYTES))
         except ItemError as error:
             print(f"left out: {error}", file=sys.stderr)
-
-
-def _read(predictor: LocalPredictor, listed: FileRef | ItemError) -> FileBytes:
-    if isinstance(listed, ItemError):
-        raise listed
-    takes_names = predictor.input_kind == "names"
-    return FileBytes(listed, None if takes_names else storage.read(listed.uri, MAX_FILE_BYTES))
 
 
 def lines_of(found: Comparison) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
@@ -32,6 +33,9 @@ class Steps:
     predictions: ToAll
     dead_letters: ToAll
     model_sharing: ModelSharing = "process"
+    predict_hints: Mapping[str, str] = field(default_factory=dict)
+    batches_in_flight: int = 1
+    bytes_in_flight: int | None = None
 
 
 def build(pipeline: beam.Pipeline, steps: Steps) -> None:
@@ -40,9 +44,14 @@ def build(pipeline: beam.Pipeline, steps: Steps) -> None:
     batched = files.main | "BatchFiles" >> steps.batch
     batches, *ungrouped = batched if isinstance(batched, Results) else (batched,)
     contents = batches | "ReadFiles" >> steps.read
-    predicted = contents.main | "Predict" >> Predict(
-        steps.predictor, steps.batch.max_batch_size, steps.model_sharing
+    predict = Predict(
+        steps.predictor,
+        steps.batch.max_batch_size,
+        steps.model_sharing,
+        steps.batches_in_flight,
+        steps.bytes_in_flight,
     )
+    predicted = contents.main | "Predict" >> predict.with_resource_hints(**steps.predict_hints)
     refused = predicted.main | "WritePredictions" >> steps.predictions
 
     dead_letters = [*ungrouped, *(step.dead_letters for step in (files, contents, predicted)), refused]

@@ -13,7 +13,7 @@ from options import ModelOptions, PostprocessingOptions
 from options.flags import Flag
 from pipeline.exit_codes import DONE
 from pipeline.inspection import Inspection, Use, VersionFolder
-from pipeline.job import make_readable, make_wishes
+from pipeline.make_predictor import make_readable, make_wishes
 from pipeline.model_command import choose_model, make_parser, parse, view
 from transforms.errors import ModelError, ReadError, UsageError
 from transforms.predictors.base import Predictor, Signature

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from options import SourceOptions
-from pipeline.job import make_predictor
 from pipeline.local import is_local
 from pipeline.local_streaming import id_label_problem
+from pipeline.make_predictor import make_predictor
 from pipeline.preflight_outputs import output_problems
 from pipeline.preflight_pubsub import missing_subscription, missing_topic
 from transforms import storage
-from transforms.errors import ItemError, ModelError, ParseError, ReadError, UsageError
+from transforms.errors import ItemError, ModelError, OutputsUnknown, ParseError, ReadError, UsageError
 from transforms.predictors.base import Predictor
 from transforms.records import Prediction
 from transforms.schemas import arrow_schema
@@ -29,8 +29,9 @@ def check(options: PipelineOptions) -> Predictor:
     Raises:
         UsageError: It holds all that is wrong.
     """
-    predictor, problems = _model(options)
-    problems += _source(options.view_as(SourceOptions))
+    of_source = list(_source(options.view_as(SourceOptions)))
+    predictor, problems = _model(options, has_files=not of_source)
+    problems += of_source
     problems += _runner(options)
     problems += output_problems(options, predictor.signature if predictor else None)
     if problems or predictor is None:
@@ -38,10 +39,24 @@ def check(options: PipelineOptions) -> Predictor:
     return predictor
 
 
-def _model(options: PipelineOptions) -> tuple[Predictor | None, list[str]]:
+def model(options: PipelineOptions) -> Predictor:
+    """Check the model alone.
+
+    Raises:
+        UsageError: It cannot be used as the options say.
+    """
+    predictor, problems = _model(options, has_files=True)
+    if predictor is None:
+        raise UsageError(problems)
+    return predictor
+
+
+def _model(options: PipelineOptions, *, has_files: bool) -> tuple[Predictor | None, list[str]]:
     try:
         predictor = make_predictor(options)
         arrow_schema(Prediction, predictor.signature)
+    except OutputsUnknown as error:
+        return None, [str(error)] if has_files else []  # there is no file to ask about, which is told
     except ModelError as error:
         return None, [str(error)]
     return predictor, []

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from options import SinkOptions, SourceOptions
 from options.destinations import Destination, Table, Topic
 from pipeline.preflight_pubsub import missing_topic
+from pipeline.write_errors import why
 from transforms import storage
 from transforms.errors import ConfigurationError
 from transforms.predictors.base import Signature
@@ -68,7 +69,8 @@ def _not_writable(flag: str, prefix: str) -> Iterator[str]:
         storage.create(probe).close()
         storage.delete(probe)
     except Exception as error:  # each file system raises its own
-        yield f"{flag}: {prefix}-* cannot be written ({error}); give a folder that you may write to"
+        reason = why(error, prefix)
+        yield f"{flag}: {prefix}-* cannot be written ({reason}); give a folder that you may write to"
 
 
 def _earlier(prefix: str) -> list[str]:

@@ -9,8 +9,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from options import SinkOptions, SourceOptions, parse
+from options import DataflowOptions, SinkOptions, SourceOptions
+from options.checks import is_on_dataflow
+from options.parsing import CommandLine, read
 from pipeline import preflight
+from pipeline.dataflow import preflight as preflight_dataflow
+from pipeline.dataflow.submission import submit
 from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
 from pipeline.graph import build
 from pipeline.job import make_steps
@@ -18,6 +22,7 @@ from pipeline.local import is_local, local_runner, shown_progress
 from pipeline.local_streaming import run_until_stopped
 from pipeline.prepare import prepare_outputs
 from pipeline.summary import Summary
+from transforms.errors import UsageError
 from transforms.predictors.base import Predictor
 
 
@@ -33,8 +38,8 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
         UsageError: The flags are wrong, or a check before the start failed.
     """
     start = time.monotonic()
-    options = parse(arguments, prog)
-    predictor = preflight.check(options)
+    line = read(arguments, prog)
+    options, predictor = line.options, check(line)
     sink = options.view_as(SinkOptions)
     prepare_outputs(options, predictor.signature)
     result = _run(options, predictor)
@@ -47,6 +52,23 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     return exit_code(summary, sink.max_dead_letter_ratio)
 
 
+def check(line: CommandLine) -> Predictor:
+    """Check what can be checked before the start, and return the predictor that the flags ask for.
+
+    Raises:
+        UsageError: It holds all that is wrong.
+    """
+    skipped = line.options.view_as(DataflowOptions).skip_preflight
+    if is_on_dataflow(line.options) and not skipped:
+        report = preflight_dataflow.inspect(line)
+        if report.predictor is None or report.problems:
+            raise UsageError(report.problems)
+        return report.predictor
+    if line.unusable or line.contradictory:
+        raise UsageError([*line.unusable, *line.contradictory])
+    return preflight.model(line.options) if skipped else preflight.check(line.options)
+
+
 def exit_code(summary: Summary, max_dead_letter_ratio: float) -> int:
     """Tell by its summary how a run ended."""
     if summary.unaccounted:
@@ -56,23 +78,23 @@ def exit_code(summary: Summary, max_dead_letter_ratio: float) -> int:
 
 def _run(options: PipelineOptions, predictor: Predictor) -> PipelineResult | None:
     """Return the result of a run that has ended; None where it goes on without this process."""
+
+    def add_steps(pipeline: beam.Pipeline) -> None:
+        build(pipeline, make_steps(options, predictor))
+
     local, streaming = is_local(options), options.view_as(SourceOptions).is_streaming
+    if is_on_dataflow(options):
+        return submit(options, add_steps)
     if local and streaming:
         with shown_progress():
-            return run_until_stopped(
-                options, lambda pipeline: build(pipeline, make_steps(options, predictor))
-            )
+            return run_until_stopped(options, add_steps)
     pipeline = beam.Pipeline(runner=local_runner(options) if local else None, options=options)
-    build(pipeline, make_steps(options, predictor))
+    add_steps(pipeline)
     if streaming:
-        print(f"started {_job(pipeline.run())}; it goes on until it is drained or cancelled")
+        pipeline.run()
+        print("started the job; it goes on until it is drained or cancelled")
         return None
     with shown_progress(local):
         result = pipeline.run()
         result.wait_until_finish()
     return result
-
-
-def _job(result: PipelineResult) -> str:
-    job_id = getattr(result, "job_id", None)
-    return f"job {job_id()}" if callable(job_id) else "the job"

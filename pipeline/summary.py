@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-from apache_beam.metrics.metric import MetricsFilter
 
 from options import SinkOptions
 from options.destinations import Destination, Files
-from transforms import metrics, storage
+from pipeline.counts import PERCENTILES, Counts, below, median, percentiles, share_of
+from transforms import buckets, storage
+from transforms import metric_table as metrics
 from transforms.predictors.base import Predictor
 
-Number = TypeVar("Number", int, float)
+_WHOLE_FROM = 10
+
+
+_SHOWN_SECONDS = 0.05  # an endpoint has nothing to load
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,13 @@ class Summary:
         unaccounted: Inputs that are none of these; anything but 0 is a defect of this program.
         batches: Batches that were predicted on.
         median_batch_size: In files; None without batches.
+        batch_fill: The files in the batches as a share of those that would be in them, were all full; None
+            without batches.
+        predict_seconds: How long the model, or the endpoint, took for a batch: the `median`, and what 95
+            (`p95`) and 99 percent (`p99`) do not exceed. Each may be wrong by 19 percent. Empty without
+            batches.
+        arrival_to_prediction_seconds: The same of the time from the publishing of a message, or from the
+            first listing of a watched file, to its prediction. Empty but in streaming.
         model: Where the model was loaded from.
         model_version: Which model it was; of several versions, the one at the start.
         signature: The signature that was called.
@@ -39,6 +50,10 @@ class Summary:
         engines_refused: The number of worker processes by the engine that cannot be used.
         version_swaps: How often a newer version of the model has taken over, counted in each process.
         versions_refused: How often one was refused, because it is broken.
+        requests: Requests to an endpoint, with those that were sent again.
+        retries: Requests that were sent again.
+        request_failures: Requests without a usable answer: their number by what came instead, as `503`.
+        throttled_seconds: How long threads have waited, added up, because the endpoint has too much to do.
         model_loads: Worker processes that loaded it; machines, where they share it.
         model_load_seconds: The longest load.
         warm_up_seconds: The longest warm-up.
@@ -56,6 +71,9 @@ class Summary:
     unaccounted: int
     batches: int
     median_batch_size: float | None
+    batch_fill: float | None
+    predict_seconds: dict[str, float]
+    arrival_to_prediction_seconds: dict[str, float]
     model: str
     model_version: str
     signature: str
@@ -64,6 +82,10 @@ class Summary:
     engines_refused: dict[str, int]
     version_swaps: int
     versions_refused: int
+    requests: int
+    retries: int
+    request_failures: dict[str, int]
+    throttled_seconds: float
     model_loads: int
     model_load_seconds: float
     warm_up_seconds: float
@@ -96,17 +118,26 @@ class Summary:
             unaccounted=inputs - sum(skipped.values()) - predictions - _without_prediction(dead_letters),
             batches=sum(batch_sizes.values()),
             median_batch_size=median(batch_sizes),
+            batch_fill=share_of(counts.get(metrics.BATCH_FILES), counts.get(metrics.BATCH_PLACES)),
+            predict_seconds=percentiles(buckets.PREDICT_MSEC, counts.below(metrics.PREDICT_MSEC_LE)),
+            arrival_to_prediction_seconds=percentiles(
+                buckets.ARRIVAL_MSEC, counts.below(metrics.ARRIVAL_MSEC_LE)
+            ),
             model=predictor.model,
             model_version=predictor.model_version,
             signature=predictor.signature.name,
             engines=counts.below(metrics.ENGINE),
             engine_speedups={
                 engine: round(mean / 1_000, 2)
-                for engine, mean in _below(metrics.ENGINE_SPEEDUP, counts.means).items()
+                for engine, mean in below(metrics.ENGINE_SPEEDUP, counts.means).items()
             },
             engines_refused=counts.below(metrics.ENGINE_REFUSED),
             version_swaps=counts.get(metrics.VERSION_SWAPS),
             versions_refused=counts.get(metrics.VERSIONS_REFUSED),
+            requests=counts.get(metrics.REQUESTS),
+            retries=counts.get(metrics.RETRIES),
+            request_failures=counts.below(metrics.REQUEST_FAILURES),
+            throttled_seconds=counts.get(metrics.THROTTLED_MSEC) / 1_000,
             model_loads=counts.get(metrics.MODEL_LOADS),
             model_load_seconds=counts.slowest_msec.get(metrics.MODEL_LOAD_MSEC, 0) / 1_000,
             warm_up_seconds=counts.slowest_msec.get(metrics.WARM_UP_MSEC, 0) / 1_000,
@@ -144,11 +175,14 @@ class Summary:
             *((f"  {kind}", f"{count:,}") for kind, count in sorted(self.dead_letters.items())),
             *([("UNACCOUNTED", f"{self.unaccounted:,}")] if self.unaccounted else []),
             ("batches", self._batches()),
+            *_latency("a batch took", self.predict_seconds),
+            *_latency("from arrival", self.arrival_to_prediction_seconds),
             ("model", f"{self.model} {self.signature}, version {self.model_version}"),
             *([("engine", self._engines())] if self.engines else []),
             *([("version swaps", f"{self.version_swaps:,}")] if self.version_swaps else []),
             *([("versions refused", f"{self.versions_refused:,}")] if self.versions_refused else []),
-            ("loaded in", f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"),
+            *([("requests", self._requests())] if self.requests else []),
+            *([("loaded in", self._loading())] if self.model_load_seconds >= _SHOWN_SECONDS else []),
             ("speed", self._speed()),
             *_listed("output", self.outputs),
             *_listed("dead letters in", self.dead_letters_outputs if self.dead_letters else []),
@@ -161,6 +195,17 @@ class Summary:
         read = f", {_bytes(self.bytes_per_second)}/s" if self.bytes_per_second else ""
         return f"{self.files_per_second:,.1f} files/s{read}"
 
+    def _loading(self) -> str:
+        return f"{self.model_load_seconds:.1f} s, warmed up in {self.warm_up_seconds:.1f} s"
+
+    def _requests(self) -> str:
+        failures = ", ".join(f"{count:,} {status}" for status, count in sorted(self.request_failures.items()))
+        parts = [f"{self.requests:,}"]
+        parts += [f"{self.retries:,} of them again"] if self.retries else []
+        parts += [f"failed: {failures}"] if failures else []
+        parts += [f"throttled for {self.throttled_seconds:,.1f} s"] if self.throttled_seconds else []
+        return "; ".join(parts)
+
     def _engines(self) -> str:
         speeds = [f"{engine} {speed:g} times" for engine, speed in sorted(self.engine_speedups.items())]
         measured = [f"{', '.join(speeds)} the speed of tensorflow"] if speeds else []
@@ -170,45 +215,20 @@ class Summary:
     def _batches(self) -> str:
         if self.median_batch_size is None:
             return "0"
-        return f"{self.batches:,}, of {self.median_batch_size:g} files (median)"
+        fill = "" if self.batch_fill is None else f", {self.batch_fill:.0%} full"
+        return f"{self.batches:,}, of {self.median_batch_size:g} files (median){fill}"
 
 
-@dataclass(frozen=True)
-class Counts:
-    """The numbers that a runner kept, by the names of `transforms.metrics`."""
-
-    counters: dict[str, int]
-    slowest_msec: dict[str, int]
-    means: dict[str, float]
-
-    @classmethod
-    def of(cls, result: Any) -> Counts:
-        """Ask a runner's result for its numbers."""
-        found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
-        counters: dict[str, int] = {}
-        for counter in found["counters"]:
-            name = counter.key.metric.name
-            counters[name] = counters.get(name, 0) + counter.result
-        slowest: dict[str, int] = {}
-        means: dict[str, float] = {}
-        for distribution in found["distributions"]:  # one for each step that counts under the name
-            name = distribution.key.metric.name
-            slowest[name] = max(slowest.get(name, 0), distribution.result.max)
-            means[name] = distribution.result.mean
-        return cls(counters, slowest, means)
-
-    def get(self, name: str) -> int:
-        """Return a counter; 0 when nothing was counted."""
-        return self.counters.get(name, 0)
-
-    def below(self, name: str) -> dict[str, int]:
-        """Return the counters whose names begin with `name/`, by the rest of their names."""
-        return _below(name, self.counters)
+def _latency(title: str, seconds: Mapping[str, float]) -> list[tuple[str, str]]:
+    if not seconds:
+        return []
+    median, p95, p99 = (_duration(seconds[name]) for name in PERCENTILES)
+    return [(title, f"{median} (median), {p95} (95%), {p99} (99%)")]
 
 
-def _below(name: str, values: Mapping[str, Number]) -> dict[str, Number]:
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+def _duration(seconds: float) -> str:
+    value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1_000, "ms")
+    return f"{value:,.0f} {unit}" if value >= _WHOLE_FROM else f"{value:.1f} {unit}"
 
 
 def _without_prediction(dead_letters: Mapping[str, int]) -> int:
@@ -222,21 +242,6 @@ def _shown(output: Destination, name: str, sink: SinkOptions) -> str:
 def _listed(title: str, values: Sequence[str]) -> list[tuple[str, str]]:
     """Make a line for each of several values, of which the first has the title."""
     return [("" if number else title, value) for number, value in enumerate(values)]
-
-
-def median(counts: dict[int, int]) -> float | None:
-    """Return the median of values, given how often each occurs; None without values."""
-    total = sum(counts.values())
-    ordered = sorted(counts.items())
-
-    def at(position: int) -> int:
-        for value, count in ordered:
-            position -= count
-            if position < 0:
-                return value
-        raise IndexError
-
-    return (at((total - 1) // 2) + at(total // 2)) / 2 if total else None
 
 
 def _bytes(count: float) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the lock files, from setup.py and requirements-bqemulator.in: what there is stays at its version, unless the
+# Writes the lock files, from setup.py and requirements-*.in: what there is stays at its version, unless the
 # arguments say otherwise.
 #
 #   scripts/lock.sh                               after a change of setup.py
@@ -24,6 +24,10 @@ compile() { # LOCK OLDEST_PYTHON SOURCE ARGUMENT...
 }
 
 compile requirements.lock 3.10 setup.py "$@"
-# Constrained, for scripts/set_up.sh relies on it: what has all of the tests' lock has all of the other.
-compile requirements-test.lock 3.10 setup.py --extra test --constraint requirements.lock "$@"
+# Constrained, for scripts/set_up.sh relies on it: what has all of a later lock has all of those before it.
+compile requirements-serving.lock 3.10 setup.py --extra serving --extra images --extra litert --extra openvino \
+  --constraint requirements.lock "$@"
+compile requirements-test.lock 3.10 setup.py --extra test --constraint requirements-serving.lock "$@"
+# Constrained, for it is installed over the other.
+compile requirements-gpu.lock 3.10 requirements-gpu.in --constraint requirements.lock "$@"
 compile requirements-bqemulator.lock 3.11 requirements-bqemulator.in "$@"

@@ -17,7 +17,7 @@ use_environment() { # FOLDER OLDEST_MINOR [PROJECT]
   VENV=$ROOT/$1
   STATE=$VENV/.set-up # inside it, so that no other place needs to be ignored by git or cleaned
   OLDEST_MINOR=$2
-  PROJECT=${3:-} # what is installed beside the lock's packages, and follows from setup.py
+  EDITABLE=${3:-} # what is installed beside the lock's packages, and follows from setup.py
 }
 
 use_environment .venv 10 "$ROOT"
@@ -90,7 +90,7 @@ wanted_python_is_there() {
 
 fingerprint() { # LOCK: all that the installed packages follow from
   identity
-  cat "$ROOT/$1" ${PROJECT:+"$PROJECT/setup.py"} | cksum
+  cat "$ROOT/$1" ${EDITABLE:+"$EDITABLE/setup.py"} | cksum
 }
 
 # What an environment cannot outlive a change of: its scripts name the folder it is in, its packages lie in one
@@ -179,7 +179,7 @@ install_packages() { # LOCK
   fi
   # In two steps: hashes can be required of released packages only, and this one is built with what the lock has.
   "${install[@]}" --require-hashes -r "$ROOT/$1" >&2 || return
-  [ -z "$PROJECT" ] || "${install[@]}" --no-deps --no-build-isolation -e "$PROJECT" >&2
+  [ -z "$EDITABLE" ] || "${install[@]}" --no-deps --no-build-isolation -e "$EDITABLE" >&2
 }
 
 no_python() { # REASON

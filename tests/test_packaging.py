@@ -1,17 +1,15 @@
 """What is shipped: from the sdist to an environment that has nothing of this checkout."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-import sysconfig
-import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.environments import clean_environment, run
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("options", "pipeline", "transforms")
@@ -25,14 +23,6 @@ import importlib.metadata, json, sys
 owners = importlib.metadata.packages_distributions()
 print(json.dumps({name: sorted(set(owners.get(name, []))) for name in sys.argv[1:]}))
 """
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """Return what a command prints, run without the folders that the current Python was told to look in."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, f"{command}:\n{result.stdout}\n{result.stderr}"
-    return result.stdout
 
 
 def tracked_files() -> Iterator[Path]:
@@ -60,19 +50,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clean_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel into a new environment, which borrows all other packages from the running one.
-
-    A path that a .pth file names has its own .pth files ignored: the editable installation stays behind.
-    """
-    folder = tmp_path_factory.mktemp("clean environment")
-    venv.create(folder, symlinks=True)
-    python = folder / "bin" / "python"
-    own = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
-    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    Path(own, "borrowed.pth").write_text("".join(f"{path}\n" for path in sorted(borrowed)))
-    run(python, "-m", "installer", wheel, cwd=folder)
-    return folder
+def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment into which the wheel is installed."""
+    return clean_environment(tmp_path_factory.mktemp("clean environment"), wheel)
 
 
 def test_the_wheel_holds_every_file_of_the_three_packages_and_nothing_else(wheel: Path) -> None:
@@ -81,19 +61,17 @@ def test_the_wheel_holds_every_file_of_the_three_packages_and_nothing_else(wheel
     assert shipped >= {f"{package}/py.typed" for package in PACKAGES}
 
 
-def test_the_packages_are_imported_from_where_they_were_installed(
-    clean_environment: Path, tmp_path: Path
-) -> None:
-    found = json.loads(run(clean_environment / "bin/python", "-c", WHERE_FROM, *PACKAGES, cwd=tmp_path))
+def test_the_packages_are_imported_from_where_they_were_installed(clean: Path, tmp_path: Path) -> None:
+    found = json.loads(run(clean, "-c", WHERE_FROM, *PACKAGES, cwd=tmp_path))
     assert set(found) == set(PACKAGES)
     for file in found.values():
-        assert Path(file).is_relative_to(clean_environment)
+        assert Path(file).is_relative_to(clean.parents[1])
 
 
-def test_nobody_else_owns_the_import_names(clean_environment: Path, tmp_path: Path) -> None:
-    owners = json.loads(run(clean_environment / "bin/python", "-c", WHOSE, *PACKAGES, cwd=tmp_path))
+def test_nobody_else_owns_the_import_names(clean: Path, tmp_path: Path) -> None:
+    owners = json.loads(run(clean, "-c", WHOSE, *PACKAGES, cwd=tmp_path))
     assert owners == {package: ["beam-predict"] for package in PACKAGES}
 
 
-def test_the_console_command_answers(clean_environment: Path, tmp_path: Path) -> None:
-    assert "--input" in run(clean_environment / "bin/beam-predict", "--help", cwd=tmp_path)
+def test_the_console_command_answers(clean: Path, tmp_path: Path) -> None:
+    assert "--input" in run(clean.with_name("beam-predict"), "--help", cwd=tmp_path)

@@ -22,12 +22,17 @@ class FileRefCoder(coders.Coder):
     def encode(self, value: FileRef) -> bytes:
         """Return the JSON."""
         content = None if value.content is None else b64encode(value.content).decode()
-        return orjson.dumps([value.uri, value.generation, value.size, value.attributes, content])
+        return orjson.dumps(
+            [value.uri, value.generation, value.size, value.attributes, content, value.arrived]
+        )
 
     def decode(self, encoded: bytes) -> FileRef:
-        """Return the record; one without a content was written by a job before there were any."""
-        uri, generation, size, attributes, content = (*orjson.loads(encoded), None)[:5]
-        return FileRef(uri, generation, size, attributes, None if content is None else b64decode(content))
+        """Return the record; what lacks at its end was not known to the job that has written it."""
+        fields = (*orjson.loads(encoded), None, None)
+        uri, generation, size, attributes, content, arrived = fields[:6]
+        return FileRef(
+            uri, generation, size, attributes, None if content is None else b64decode(content), arrived
+        )
 
     def is_deterministic(self) -> bool:
         """Tell that equal records have equal encodings only as far as their attributes are in one order."""

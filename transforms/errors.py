@@ -3,9 +3,11 @@
     BeamPredictError
     ├── ConfigurationError          the request cannot work; told before any input costs anything
     │   ├── ModelError              the model is missing, unreadable, or lacks what was asked of it
+    │   │   └── OutputsUnknown      ... nothing tells what it gives
     │   └── UsageError              flags that cannot be understood
     ├── ContractError               a predictor broke the protocol; the job stops
-    │   └── EngineRefused           ... its engine does not compute what TensorFlow does; also a ModelError
+    │   ├── EngineRefused           ... its engine does not compute what TensorFlow does; also a ModelError
+    │   └── EndpointRefused         ... its endpoint refuses the very first requests; also a ModelError
     └── ItemError                   one input has no prediction; it becomes that input's dead letter
         ├── ParseError              [parse]    a list's line or a message that names no file
         │   └── PlaceNotAllowed                a message names a file that may not be read
@@ -23,7 +25,13 @@
         ├── PredictionError         [predict]  the model refuses this item
         │   ├── AttributeMissing               a second input of the signature lacks its value
         │   ├── AttributeInvalid               ... or has one of another type
-        │   └── ModelUnavailable               may work later: retryable
+        │   ├── ModelUnavailable               may work later: retryable
+        │   ├── InstanceRefused                an endpoint refuses it
+        │   ├── RequestTooLarge                ... it is larger than a request may be
+        │   ├── AnswerTooLarge                 ... its answer is larger than is read
+        │   ├── AnswerInvalid                  ... its answer is none
+        │   ├── EndpointUnavailable            ... has not answered in time, however often: retryable
+        │   └── EndpointClosed                 ... has answered others, and lets nobody in now: retryable
         ├── PostprocessError        [postprocess]  what is done to the model's outputs fails on this item's
         └── WriteError              [write]    a record that an output does not take
             ├── RowRefused                     ... for what it holds
@@ -51,6 +59,10 @@ class ModelError(ConfigurationError):
     """The model is missing, unreadable, or lacks what was asked of it."""
 
 
+class OutputsUnknown(ModelError):
+    """An endpoint does not tell what its model gives, and there is no file to ask it about."""
+
+
 class UsageError(ConfigurationError):
     """The command line cannot be understood.
 
@@ -71,11 +83,20 @@ class EngineRefused(ModelError, ContractError):
     """The engine that was asked for cannot convert the model, or does not compute what TensorFlow does."""
 
 
+class EndpointRefused(ModelError, ContractError):
+    """The endpoint refuses the very first requests: the address or the credentials are wrong."""
+
+
 class ItemError(BeamPredictError):
-    """One input has no prediction; the class is the `error` of its dead letter, the text its `message`."""
+    """One input has no prediction; the class is the `error` of its dead letter, the text its `message`.
+
+    Attributes:
+        attempts: How often it was tried.
+    """
 
     stage: ClassVar[Stage]
     retryable: ClassVar[bool] = False
+    attempts: int = 1
 
 
 class ParseError(ItemError):
@@ -166,6 +187,42 @@ class AttributeInvalid(PredictionError):
 
 class ModelUnavailable(PredictionError):
     """What the model runs on failed; a later try may succeed."""
+
+    retryable = True
+
+
+class RemoteError(PredictionError):
+    """An endpoint has given no usable answer for this item."""
+
+    def __init__(self, message: str, attempts: int = 1) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class InstanceRefused(RemoteError):
+    """The endpoint refuses this item."""
+
+
+class RequestTooLarge(RemoteError):
+    """The item alone is larger than a request may be."""
+
+
+class AnswerTooLarge(RemoteError):
+    """The answer for this item alone is larger than what is read of one."""
+
+
+class AnswerInvalid(RemoteError):
+    """The answer for this item is none: of another form, of another type, or of another shape."""
+
+
+class EndpointUnavailable(RemoteError):
+    """The endpoint has not answered in time, however often it was asked; a later try may succeed."""
+
+    retryable = True
+
+
+class EndpointClosed(RemoteError):
+    """The endpoint has answered before, and refuses all requests now; once it is mended, it may answer."""
 
     retryable = True
 

@@ -1,54 +1,63 @@
-"""What is counted, and under which names: the only place that knows Beam's metrics.
-
-Counters, in the namespace `beam_predict`:
-
-    inputs                        what was listed: files, and lines that name none
-    predictions                   files that have one
-    dead_letters/STAGE/ERROR      inputs that have none; those of the stage write have one, which an output
-                                  refused
-    skipped/REASON                inputs that need none: duplicates, events that bring no file. The sum over
-                                  these and the dead letters of all other stages is inputs - predictions
-    bytes_read                    of the files
-    batch_size/N                  batches of N files that were predicted on, as many counters as sizes
-    failed_polls                  times that a watched glob could not be listed
-    model_loads                   one for each worker process, or for each machine
-    engine/ENGINE                 worker processes in which it was tried with others, and computes
-    engine_refused/ENGINE         ... in which it was refused
-    version_swaps                 newer versions of the model that have taken over
-    versions_refused              newer versions that are broken, and were not used
-
-Distributions, in milliseconds: `model_load_msec`, `warm_up_msec`, `predict_msec` (of a batch); in
-thousandths, `engine_speedup/ENGINE`: TensorFlow's time by the engine's, for a batch.
-"""
+"""Counting: the only place that knows Beam's metrics. What the names mean is told in `metric_table.py`."""
 
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 from apache_beam.metrics.metric import Metrics
 
-from transforms import progress
+from transforms import buckets, progress
+from transforms.metric_table import (
+    ARRIVAL_MSEC_LE,
+    BATCH_FILES,
+    BATCH_PLACES,
+    BATCH_SIZE,
+    BYTES_READ,
+    DEAD_LETTERS,
+    ENGINE,
+    ENGINE_REFUSED,
+    ENGINE_SPEEDUP,
+    FAILED_POLLS,
+    INPUTS,
+    MODEL_LOAD_MSEC,
+    MODEL_LOADS,
+    NAMESPACE,
+    PREDICT_MSEC,
+    PREDICT_MSEC_LE,
+    PREDICT_MSEC_SUM,
+    PREDICTIONS,
+    REQUEST_FAILURES,
+    REQUESTS,
+    RETRIES,
+    SKIPPED,
+    THROTTLED_MSEC,
+    THROTTLED_SECONDS,
+    VERSION_SWAPS,
+    VERSIONS_REFUSED,
+    WARM_UP_MSEC,
+)
 from transforms.predictors.engines.report import EngineReport
+from transforms.predictors.remote.request_report import RequestReport
 from transforms.records import DeadLetter
 
-NAMESPACE = "beam_predict"
-INPUTS = "inputs"
-PREDICTIONS = "predictions"
-DEAD_LETTERS = "dead_letters"
-SKIPPED = "skipped"
-BYTES_READ = "bytes_read"
-BATCH_SIZE = "batch_size"
-FAILED_POLLS = "failed_polls"
-MODEL_LOADS = "model_loads"
-ENGINE = "engine"
-ENGINE_REFUSED = "engine_refused"
-ENGINE_SPEEDUP = "engine_speedup"
-VERSION_SWAPS = "version_swaps"
-VERSIONS_REFUSED = "versions_refused"
-MODEL_LOAD_MSEC = "model_load_msec"
-WARM_UP_MSEC = "warm_up_msec"
-PREDICT_MSEC = "predict_msec"
+
+class _WholeSeconds:
+    """Makes whole seconds of many parts of one, and keeps what is left for the next."""
+
+    def __init__(self) -> None:
+        self._left = 0.0
+        self._lock = threading.Lock()
+
+    def of(self, seconds: float) -> int:
+        with self._lock:
+            whole, self._left = divmod(self._left + seconds, 1)
+        return int(whole)
+
+
+_whole_seconds = _WholeSeconds()
 
 
 def count_input() -> None:
@@ -103,12 +112,39 @@ def count_version_refused() -> None:
     _counter(VERSIONS_REFUSED).inc()
 
 
-def count_batch(size: int, predictions: int, seconds: float) -> None:
-    """Count a batch that was predicted on, and its predictions."""
-    _counter(f"{BATCH_SIZE}/{size}").inc()
+def count_requests(report: RequestReport) -> None:
+    """Count what has become of requests."""
+    _counter(REQUESTS).inc(report.requests)
+    _counter(RETRIES).inc(report.retries)
+    _counter(THROTTLED_MSEC).inc(round(report.throttled_seconds * 1_000))
+    _counter(THROTTLED_SECONDS).inc(_whole_seconds.of(report.throttled_seconds))
+    for status, count in report.failures.items():
+        _counter(f"{REQUEST_FAILURES}/{status}").inc(count)
+
+
+def count_batch(size: int, full_size: int, predictions: int, seconds: float) -> None:
+    """Count a batch that was predicted on, and its predictions.
+
+    Args:
+        size: Its files.
+        full_size: How many they would be in a full batch.
+        predictions: How many of them have a prediction.
+        seconds: How long the model took.
+    """
+    _counter(f"{BATCH_SIZE}/{size if size == full_size else buckets.rounded_size(size)}").inc()
+    _counter(BATCH_FILES).inc(size)
+    _counter(BATCH_PLACES).inc(max(size, full_size))
     _counter(PREDICTIONS).inc(predictions)
-    _distribution(PREDICT_MSEC).update(round(seconds * 1_000))
+    msec = seconds * 1_000
+    _distribution(PREDICT_MSEC).update(round(msec))
+    _counter(PREDICT_MSEC_SUM).inc(round(msec))
+    _count_values(PREDICT_MSEC_LE, buckets.PREDICT_MSEC, [msec])
     progress.add(predicted=predictions)
+
+
+def count_latencies(seconds: Sequence[float]) -> None:
+    """Count how long after their inputs came predictions were there."""
+    _count_values(ARRIVAL_MSEC_LE, buckets.ARRIVAL_MSEC, [1_000 * one for one in seconds])
 
 
 def count_dead_letter(letter: DeadLetter) -> DeadLetter:
@@ -116,6 +152,11 @@ def count_dead_letter(letter: DeadLetter) -> DeadLetter:
     _counter(f"{DEAD_LETTERS}/{letter.stage}/{letter.error}").inc()
     progress.add(dead=1)
     return letter
+
+
+def _count_values(name: str, kept: buckets.Buckets, values: Sequence[float]) -> None:
+    for bound, count in kept.count(values):
+        _counter(f"{name}/{bound}").inc(count)
 
 
 @functools.cache

@@ -24,9 +24,9 @@ from apache_beam.utils.multi_process_shared import MultiProcessShared
 from apache_beam.utils.shared import Shared
 
 from transforms.predictors.base import Predictor
-from transforms.predictors.engines import EngineReport, new_reports
 from transforms.predictors.local_copy import cache_folder
 from transforms.predictors.predict_records import predict_each, records_of
+from transforms.predictors.reports import Report, new_reports
 from transforms.predictors.serving_model import Event
 from transforms.predictors.swapping_model import serve
 from transforms.records import DeadLetter, FileBytes, Prediction
@@ -53,7 +53,7 @@ class Answer:
 
     records: Sequence[Prediction | DeadLetter]
     seconds: float
-    events: Sequence[Event | EngineReport]
+    events: Sequence[Event | Report]
 
 
 class Model(Protocol):

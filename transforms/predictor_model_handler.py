@@ -9,9 +9,9 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from transforms.batch_files import DEFAULT_BATCH_SIZE
-from transforms.metrics import NAMESPACE
-from transforms.predict import predict_each
+from transforms.metric_table import NAMESPACE
 from transforms.predictors.base import Predictor
+from transforms.predictors.predict_records import predict_each, versioned
 from transforms.records import DeadLetter, FileBytes, prediction_id
 
 
@@ -66,9 +66,9 @@ class PredictorModelHandler(ModelHandler[FileBytes, PredictionResult, Predictor]
         Raises:
             ContractError: The predictor broke its promise; the whole batch fails.
         """
-        outcomes = predict_each(model, batch)
-        version, signature = model.model_version, model.signature.name
-        for item, outcome in zip(batch, outcomes, strict=True):
+        signature = model.signature.name
+        for item, made in zip(batch, predict_each(model, batch), strict=True):
+            outcome, version = versioned(made, model)
             if isinstance(outcome, Mapping):
                 yield PredictionResult(item, outcome, version)
             else:

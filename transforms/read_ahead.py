@@ -141,7 +141,7 @@ def _present(ref: FileRef) -> FileRef:
     """Find out the generation and the size of a file."""
     present = storage.stat(ref.uri)
     check_generation(ref, present)
-    return replace(present, attributes=ref.attributes)
+    return replace(present, attributes=ref.attributes, arrived=ref.arrived)
 
 
 def _held(outcome: Outcome) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.metrics import count_bytes, count_dead_letter
+from transforms.places import Element, Place
 from transforms.predictors.base import INPUT_KINDS, InputKind
 from transforms.read_ahead import ReadAhead, ReadLimits
 from transforms.records import DeadLetter, FileBytes, FileRef
@@ -61,23 +61,10 @@ class ReadFiles(beam.PTransform[PCollection[list[FileRef]], Results]):
         return results_of(batches, "Read", beam.ParDo(_Read(limits)), list[FileBytes])
 
 
-class _Place(NamedTuple):
-    """Where a batch belongs in time: it may leave during a later element, which belongs elsewhere."""
-
-    timestamp: Any
-    window: Any
-
-    def at(self, value: Any) -> WindowedValue:
-        return WindowedValue(value, self.timestamp, (self.window,))
-
-
-Element = WindowedValue | TaggedOutput[str, Any]
-
-
 class _Read(beam.DoFn):
     def __init__(self, limits: ReadLimits) -> None:
         self._limits = limits
-        self._ahead: ReadAhead[_Place] | None = None
+        self._ahead: ReadAhead[Place] | None = None
 
     def start_bundle(self) -> None:
         if self._ahead:  # batches of a bundle that failed, and that will come again
@@ -90,7 +77,7 @@ class _Read(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Element]:
         ahead = self._ahead = self._ahead if self._ahead is not None else ReadAhead(self._limits)
-        ahead.put(batch, _Place(timestamp, window))
+        ahead.put(batch, Place(timestamp, window))
         while ahead.is_far_ahead():
             yield from self._deliver(ahead)
 
@@ -103,7 +90,7 @@ class _Read(beam.DoFn):
             self._ahead.close()
             self._ahead = None
 
-    def _deliver(self, ahead: ReadAhead[_Place]) -> Iterator[Element]:
+    def _deliver(self, ahead: ReadAhead[Place]) -> Iterator[Element]:
         place, outcomes = ahead.take()
         read = [outcome for _, outcome in outcomes if isinstance(outcome, FileBytes)]
         count_bytes(sum(len(item.content or b"") for item in read))

@@ -33,6 +33,8 @@ class FileRef:
         size: In bytes; None while unknown.
         attributes: Carried to the output untouched.
         content: The file's bytes, where the input itself has brought them (a message); else None.
+        arrived: In streaming, when its message was published, or when it was first listed: in seconds since
+            1970; None where that is not known. It is no part of what the input is.
     """
 
     uri: str
@@ -40,6 +42,7 @@ class FileRef:
     size: int | None = None
     attributes: Attributes = field(default_factory=dict)
     content: bytes | None = field(default=None, repr=False)
+    arrived: float | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,6 @@ class DeadLetter:
         *,
         prediction_id: str | None = None,
         model_version: str | None = None,
-        attempts: int = 1,
     ) -> DeadLetter:
         """Make the dead letter of an error; one outside the tree of errors counts as the predict stage's."""
         return cls(
@@ -133,7 +135,7 @@ class DeadLetter:
             error=type(error).__name__,
             message=printable(str(error)[:MAX_MESSAGE_CHARS]),
             retryable=is_retryable(error),
-            attempts=attempts,
+            attempts=error.attempts if isinstance(error, ItemError) else 1,
             model_version=model_version,
             attributes=ref.attributes if ref else {},
             payload=printable(error.payload) if isinstance(error, ParseError) else None,

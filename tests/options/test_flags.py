@@ -65,6 +65,18 @@ def test_a_bad_value_is_kept_until_all_are_told() -> None:
     ]
 
 
+def test_what_may_be_a_secret_is_not_repeated() -> None:
+    class Secret(Whole):
+        is_secret = True
+
+    flag = Flag("key", "Which one.", Secret())
+    parser = argparse.ArgumentParser()
+    flag.add_to(parser)
+    assert flag.problems(parser.parse_args(["--key", "s3cr3t"]).key) == [
+        "--key must be a whole number of at least 1"
+    ]
+
+
 def test_the_help_tells_the_default_and_the_unit() -> None:
     parser = argparse.ArgumentParser()
     Flag("most", "The most bytes, 100% of them.", Bytes(), 64 << 20).add_to(parser)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners import create_runner
 
 from options import GROUPS, BatchingOptions, SinkOptions, SourceOptions, parse
 from options.flags import Flag
-from options.parsing import help_parser, views
+from options.parsing import help_parser, read, views
 from transforms.errors import UsageError
 
 NEEDED = ("--input", "a.png", "--model", "model", "--output", "out")
@@ -59,7 +64,7 @@ class TestWhatIsUnderstood:
         defaults = {flag.name: flag.default for flag in FLAGS if f"--{flag.name}" not in NEEDED}
         found = {name: options.get_all_options()[name] for name in defaults}
         assert found == {
-            name: bool(value) if name == "overwrite" else value for name, value in defaults.items()
+            flag.name: flag.default if flag.kind else False for flag in FLAGS if flag.name in defaults
         }
 
     def test_values_stand_behind_a_blank_or_an_equals_sign(self) -> None:
@@ -129,3 +134,30 @@ class TestWhatIsNot:
 
     def test_one_wrong_input_among_several_is_told(self) -> None:
         assert problems(*NEEDED, "--input", "", "--input", "b.png") == ["--input must not be empty; got ''"]
+
+
+class TestOnDataflow:
+    FLAGS = (
+        "--runner=DataflowRunner",
+        "--project=my-project",
+        "--region=us-central1",
+        "--temp_location=gs://b/t",
+    )
+
+    @pytest.mark.parametrize(("flag", "saved"), [((), False), (("--save_main_session",), True)])
+    def test_the_main_session_is_staged_only_where_that_is_asked_for(
+        self, flag: Sequence[str], saved: bool
+    ) -> None:
+        options = read([*self.FLAGS, *flag]).options
+        assert session_is_saved(options) is saved
+
+    def test_beam_alone_would_stage_it(self) -> None:
+        assert session_is_saved(PipelineOptions(list(self.FLAGS)))
+
+
+def session_is_saved(options: PipelineOptions) -> bool:
+    """Let Beam settle the option as it does before each submission, and return what becomes of it."""
+    setup = options.view_as(SetupOptions)
+    setup.validate(PipelineOptionsValidator(options, create_runner("DataflowRunner")))
+    saved: bool = setup.save_main_session
+    return saved

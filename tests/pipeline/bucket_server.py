@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from emulators.http_servers import http_server
 
 BUCKET = "photos"
 PROJECT_NUMBER = "123456"
@@ -80,13 +81,6 @@ def bucket_server() -> Iterator[BucketServer]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    bucket.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with http_server(Handler) as port:
+        bucket.address = f"http://127.0.0.1:{port}"
         yield bucket
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import resource
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from emulators.model_server import Exchange
+from emulators.rest_apis import Answer
 from options import GROUPS
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED
 from tests.conftest import IMAGES, MODEL, ROOT, run
+from tests.transforms.predictors.remote.remote_models import PATH, lengths_server
 from tests.transforms.toy_models import save_toys
 from transforms import progress
 
@@ -65,6 +69,25 @@ def test_the_reason_of_a_failure_on_a_worker_is_told_once(
     assert told.count("its first dimension must be the batch's") == 1, told
     assert told.count("Traceback") <= 1, told
     assert done.complaints.endswith("the run failed; the output is not complete\n")
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_what_the_user_can_mend_is_told_without_frames(tmp_path: Path, mode: str) -> None:
+    asked = itertools.count()
+
+    def close_after_the_launch(exchange: Exchange) -> Answer | None:
+        return Answer(401, b"who are you?") if next(asked) > 1 else None  # the metadata, and one file
+
+    with lengths_server() as server:
+        server.fault = close_after_the_launch
+        address = ("--endpoint", f"{server.address}{PATH}", "--endpoint_protocol", "tf_serving")
+        beams = ("--direct_num_workers", "2", "--direct_running_mode", mode) * (mode != "in_memory")
+        done = run("--input", IMAGES[0], *address, *beams, output=tmp_path / "out")
+    assert done.code == FAILED
+    assert done.complaints == (
+        f"beam-predict: the run failed: --endpoint {server.address}{PATH}: HTTP 401 Unauthorized: "
+        "who are you? (check --endpoint_auth); the output is not complete\n"
+    )
 
 
 def test_the_help_comes_soon() -> None:

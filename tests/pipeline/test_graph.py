@@ -4,65 +4,37 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import pytest
 
-from options import parse
-from pipeline.graph import build
-from pipeline.job import make_predictor, make_steps
 from tests.conftest import MODEL, ROOT
+from tests.pipeline.running_jobs import JOBS, labels_of, pipeline_of
 
 LABELS = Path(__file__).parent / "step_labels.txt"
-STREAMING_LABELS = Path(__file__).parent / "streaming_step_labels.txt"
 FLAGS = ["--input", "*.png", "--model", str(MODEL), "--output", "out"]
-
-
-STREAMING_FLAGS = [
-    *("--input_subscription", "projects/my-project/subscriptions/photos", "--model", str(MODEL)),
-    *("--output", "out", "--output", "bigquery:my-project.digits.predictions"),
-    *("--output", "pubsub:projects/my-project/topics/predictions"),
-]
-
-
-def steps_of(flags: Sequence[str]) -> list[Any]:
-    options = parse(flags)
-    pipeline = beam.Pipeline(options=options)
-    build(pipeline, make_steps(options, make_predictor(options)))
-    return list(pipeline.to_runner_api().components.transforms.values())
-
-
-def labels_of(steps: Sequence[Any]) -> list[str]:
-    names = {step.unique_name for step in steps if step.unique_name}
-    return sorted(name for name in names if not name.startswith("ref_"))  # the pipeline itself
 
 
 @pytest.fixture
 def steps() -> list[Any]:
-    return steps_of(FLAGS)
+    return list(pipeline_of(FLAGS).components.transforms.values())
 
 
 @pytest.fixture
-def labels(steps: list[Any]) -> list[str]:
-    return labels_of(steps)
+def labels() -> list[str]:
+    return labels_of(pipeline_of(FLAGS))
 
 
-@pytest.mark.parametrize(("flags", "file"), [(FLAGS, LABELS), (STREAMING_FLAGS, STREAMING_LABELS)])
-def test_the_labels_of_the_steps_are_those_of_running_jobs(flags: Sequence[str], file: Path) -> None:
-    assert labels_of(steps_of(flags)) == file.read_text().splitlines(), (
-        "A running streaming job can be updated only by one with the same labels. If they have to change, "
-        f"write the new ones into {file.name}, and tell users of --transform_name_mapping."
-    )
+def test_the_labels_of_the_steps_are_those_that_dashboards_know(labels: list[str]) -> None:
+    assert labels == LABELS.read_text().splitlines(), f"write the new labels into {LABELS.name}"
 
 
 def test_batch_and_streaming_differ_within_source_batching_and_sinks_only() -> None:
     def step(label: str) -> str:
         return label.partition("/")[0]
 
-    batch, streaming = set(labels_of(steps_of(FLAGS))), set(labels_of(steps_of(STREAMING_FLAGS)))
+    batch, streaming = set(labels_of(pipeline_of(FLAGS))), set(labels_of(pipeline_of(JOBS["pubsub"])))
     assert {step(label) for label in batch} == {step(label) for label in streaming}
     different = {step(label) for label in batch ^ streaming}
     assert different == {"Source", "BatchFiles", "WritePredictions", "WriteDeadLetters"}
@@ -100,7 +72,8 @@ import sys
 import apache_beam as beam
 from options import parse
 from pipeline.graph import build
-from pipeline.job import make_predictor, make_steps
+from pipeline.job import make_steps
+from pipeline.make_predictor import make_predictor
 options = parse({FLAGS!r})
 build(beam.Pipeline(options=options), make_steps(options, make_predictor(options)))
 assert "tensorflow" not in sys.modules

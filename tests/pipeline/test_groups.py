@@ -67,7 +67,7 @@ def test_a_column_of_the_name_of_the_group_is_not_overwritten(tmp_path: Path) ->
     assert letter["error"] == "GroupError"
     assert "--group_by '(?P<NAME>...)'" in letter["message"]
 
-    assert main([*job, "--group_by", "(?P<number>[0-9]+)", "--overwrite"]) == 0
+    assert main([*job, "--group_by", r"(?P<number>[0-9]+)\.png", "--overwrite"]) == 0
     (record,) = _records(tmp_path / "out", "predictions")
     assert record["attributes"] == {"group": "mine", "number": IMAGES[0].stem}
 

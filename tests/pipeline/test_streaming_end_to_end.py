@@ -127,6 +127,7 @@ def test_an_upload_becomes_a_row_and_a_bad_one_a_row_of_the_dead_letters(
     assert job.summary is not None
     assert job.summary.unaccounted == 0
     assert job.summary.dead_letters == {"decode/DecodeError": 1, "read/FileMissing": 2}
+    assert 0 < job.summary.arrival_to_prediction_seconds["median"] < SECONDS  # from the publishing on
     assert job.summary.skipped == {"OBJECT_DELETE": 2}  # of the overwritten content too
     ids = {record["prediction_id"] for record in published}
     written = list(bigquery.query(f"SELECT prediction_id FROM `{table}`").result())

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.counts import median, percentiles
 from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
 from pipeline.run import exit_code
-from pipeline.summary import Summary, median
+from pipeline.summary import Summary
 from tests.conftest import IMAGES, MAX_FILE_BYTES, MODEL, BadFile, run
+from transforms.buckets import ERROR, PREDICT_MSEC
 
 SUMMARY = Summary(
     inputs=10,
@@ -24,6 +26,9 @@ SUMMARY = Summary(
     unaccounted=0,
     batches=1,
     median_batch_size=8.0,
+    batch_fill=0.25,
+    predict_seconds={"median": 0.0135, "p95": 0.269, "p99": 11.0},
+    arrival_to_prediction_seconds={},
     model="model",
     model_version="1",
     signature="serving_default",
@@ -32,6 +37,10 @@ SUMMARY = Summary(
     engines_refused={},
     version_swaps=0,
     versions_refused=0,
+    requests=0,
+    retries=0,
+    request_failures={},
+    throttled_seconds=0.0,
     model_loads=1,
     model_load_seconds=1.0,
     warm_up_seconds=0.1,
@@ -73,7 +82,8 @@ def test_it_reads_well() -> None:
         "  dead letters          2",
         "    decode/DecodeError  1",
         "    read/FileMissing    1",
-        "  batches               1, of 8 files (median)",
+        "  batches               1, of 8 files (median), 25% full",
+        "  a batch took          14 ms (median), 269 ms (95%), 11 s (99%)",
         "  model                 model serving_default, version 1",
         "  loaded in             1.0 s, warmed up in 0.1 s",
         "  speed                 4.0 files/s, 2.5 MB/s",
@@ -94,6 +104,36 @@ def test_what_was_skipped_and_several_outputs_have_lines_of_their_own() -> None:
     ]
 
 
+def test_an_endpoint_has_requests_in_the_place_of_a_loading() -> None:
+    quiet = str(replace(SUMMARY, requests=12, model_load_seconds=0.001)).splitlines()
+    assert "  requests              12" in quiet
+    assert not [line for line in quiet if "loaded in" in line]
+
+    failures = {"503": 300, "timeout": 12}
+    busy = replace(SUMMARY, requests=1_312, retries=312, request_failures=failures, throttled_seconds=4.21)
+    line = "1,312; 312 of them again; failed: 300 503, 12 timeout; throttled for 4.2 s"
+    assert f"  requests              {line}" in str(busy).splitlines()
+
+
+def test_the_time_from_arrival_has_a_line_where_it_is_known() -> None:
+    seconds = {"median": 1.52, "p95": 3.0, "p99": 7.0}
+    lines = str(replace(SUMMARY, arrival_to_prediction_seconds=seconds)).splitlines()
+    assert "  from arrival          1.5 s (median), 3.0 s (95%), 7.0 s (99%)" in lines
+
+
+def test_percentiles_are_those_of_what_each_worker_counted() -> None:
+    chance = random.Random(1)
+    msec = [chance.lognormvariate(3, 1) for _ in range(1_500)]
+    counts: Counter[str] = Counter()
+    for worker in range(3):
+        counts.update(dict(PREDICT_MSEC.count(msec[worker::3])))
+    every = statistics.quantiles(msec, n=100, method="inclusive")
+    found = percentiles(PREDICT_MSEC, counts)
+    for name, place in (("median", 49), ("p95", 94), ("p99", 98)):
+        assert found[name] * 1_000 == pytest.approx(every[place], rel=ERROR + 0.02)
+    assert percentiles(PREDICT_MSEC, {}) == {}
+
+
 def test_what_is_lost_stands_out() -> None:
     assert "UNACCOUNTED           1" in str(replace(SUMMARY, unaccounted=1))
 
@@ -112,6 +152,13 @@ def test_its_numbers_are_those_of_the_files(
     assert summary["unaccounted"] == 0
     assert summary["median_batch_size"] <= 7
     assert summary["batches"] >= len(done.predictions) / 7
+    decodable = len(done.predictions) + sum(
+        row["stage"] in {"decode", "predict"} for row in done.dead_letters
+    )
+    assert summary["batch_fill"] == pytest.approx(decodable / summary["batches"] / 7, abs=0.001)
+    median, p95, p99 = summary["predict_seconds"].values()
+    assert 0 < median <= p95 <= p99 < summary["seconds"]
+    assert summary["arrival_to_prediction_seconds"] == {}
     assert summary["model"] == str(MODEL)
     assert summary["model_loads"] == 1
     assert {row["signature"] for row in done.predictions} == {summary["signature"]}

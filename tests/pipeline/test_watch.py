@@ -109,6 +109,7 @@ def test_a_stop_loses_nothing_of_what_was_read(
         printed = running.stop(number)  # the model is not even loaded
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["unaccounted"] == 0
+    assert 0 < summary["arrival_to_prediction_seconds"]["median"] < SECONDS
     assert len(rows(tmp_path / "out", "predictions")) == summary["predictions"] == summary["inputs"] == 40
     assert "Done in" in printed
 

@@ -43,8 +43,9 @@ def test_a_file_comes_back_as_it_was(ref: FileRef) -> None:
     assert types(back) == types(ref)
 
 
-def test_a_file_of_a_job_that_knew_no_content_comes_back() -> None:
-    assert FileRefCoder().decode(b'["a.png",5,3,{"label":3}]') == FileRef("a.png", 5, 3, {"label": 3})
+def test_the_time_of_arrival_comes_back() -> None:
+    ref = FileRef("a.png", arrived=1_795_224_577.597187)
+    assert FileRefCoder().decode(FileRefCoder().encode(ref)).arrived == ref.arrived
 
 
 @pytest.mark.parametrize("ref", REFS, ids=range(len(REFS)))

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from tests.transforms.versioned_models import STEP, items, publish, versioned, wait_until
-from transforms import metrics
+from transforms import metric_table as metrics
 from transforms.errors import ContractError, DecodeError, ModelError
 from transforms.model_sharing import Answer, Model, ModelSharing, _Elsewhere, share
 from transforms.predict import Predict

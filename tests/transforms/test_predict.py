@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +16,19 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.transforms.window import FixedWindows, GlobalWindow, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
 
 from tests.transforms import digits
 from tests.transforms.pipelines import collect, collect_with_times, local_pipeline
 from tests.transforms.toy_models import items
 from tests.transforms.toy_predictors import Logging, Returning, Sizes, calls
-from transforms import metrics
+from transforms import metric_table as metrics
+from transforms.buckets import ARRIVAL_MSEC, ERROR
 from transforms.errors import ContractError
-from transforms.predict import Predict, predict_each
-from transforms.predictors.base import Predictor
+from transforms.model_sharing import share
+from transforms.predict import Predict, _PredictMany, predict_each
+from transforms.predictors.base import Predictor, VersionedOutputs
 from transforms.predictors.open_model import open_model
 from transforms.records import DeadLetter, FileBytes, FileRef, Prediction, prediction_id, utc_now
 
@@ -30,10 +36,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def predict(
-    predictor: Predictor, *batches: Sequence[FileBytes], warm_up: int = 1
+    predictor: Predictor, *batches: Sequence[FileBytes], warm_up: int = 1, in_flight: int = 1
 ) -> tuple[list[Prediction], list[DeadLetter]]:
     with local_pipeline() as pipeline:
-        results = pipeline | beam.Create(batches, reshuffle=False) | Predict(predictor, warm_up)
+        step = Predict(predictor, warm_up, batches_in_flight=in_flight)
+        results = pipeline | beam.Create(batches, reshuffle=False) | step
         predictions, letters = collect(results.main), collect(results.dead_letters)
     return predictions, letters
 
@@ -107,6 +114,134 @@ class TestRecords:
                 (5, 0),
                 (15, 10),
             ]
+
+    def test_an_item_of_another_version_names_it(self) -> None:
+        outcomes = [VersionedOutputs({"size": np.int64(1)}, "8"), {"size": np.int64(2)}]
+        (newer, usual), _ = predict(Returning(returned=outcomes), items(b"1", b"22"))
+        assert [(record.model_version, record.outputs["size"]) for record in (newer, usual)] == [
+            ("8", 1),
+            ("1", 2),
+        ]
+        assert newer.prediction_id == prediction_id(FileRef("0.bin"), "8", "sizes")
+
+
+@dataclass
+class Meeting(Sizes):
+    """Answers when as many batches as are expected are, or have been, under way at the same time."""
+
+    expected: int = 1
+
+    def predict(self, batch: Sequence[FileBytes]) -> Sequence[Any]:
+        with MEETING:
+            ARRIVED["now"] += 1
+            ARRIVED["most"] = max(ARRIVED["most"], ARRIVED["now"])
+            MEETING.notify_all()
+            assert MEETING.wait_for(lambda: ARRIVED["most"] >= self.expected, timeout=30)
+            ARRIVED["now"] -= 1
+        return super().predict(batch)
+
+
+MEETING = threading.Condition()
+ARRIVED = {"now": 0, "most": 0}
+
+
+class TestBatchesInFlight:
+    BATCHES = tuple(items(*[b"x" * (10 * batch + size) for size in range(1, 4)]) for batch in range(12))
+
+    @pytest.fixture(autouse=True)
+    def _nobody_is_there(self) -> None:
+        ARRIVED.update(now=0, most=0)
+
+    def test_each_item_has_its_record_and_batches_keep_their_order(self) -> None:
+        predictions, letters = predict(Sizes(), *self.BATCHES, in_flight=3)
+        assert letters == []
+        found = [record.outputs["size"] for record in predictions]
+        assert sorted(found) == [10 * batch + size for batch in range(12) for size in range(1, 4)]
+        for start in range(0, len(found), 3):
+            assert found[start : start + 3] == sorted(found[start : start + 3])
+        assert [record.uri for record in predictions] == ["0.bin", "1.bin", "2.bin"] * 12
+
+    @pytest.mark.parametrize("limit", [2, 5])
+    def test_as_many_as_are_allowed_are_under_way_and_no_more(self, limit: int) -> None:
+        predictions, _ = predict(Meeting(expected=limit), *self.BATCHES, in_flight=limit)
+        assert len(predictions) == 36
+        assert ARRIVED["most"] == limit
+
+    def test_fewer_batches_than_are_allowed_are_not_waited_for(self) -> None:
+        predictions, _ = predict(Meeting(expected=2), *self.BATCHES[:2], in_flight=100)
+        assert len(predictions) == 6
+
+    def test_without_batches_there_is_nothing(self) -> None:
+        assert predict(Sizes(), in_flight=3) == ([], [])
+
+    def test_records_keep_their_time_and_window(self) -> None:
+        with local_pipeline() as pipeline:
+            results = (
+                pipeline
+                | beam.Create([5, 15, 25, 35, 45])
+                | beam.Map(lambda second: TimestampedValue(items(b"1" * second, b"poison"), second))
+                | beam.WindowInto(FixedWindows(10))
+                | Predict(Sizes(), batches_in_flight=3)
+            )
+            found = collect_with_times(results.main), collect_with_times(results.dead_letters)
+        for records in found:
+            assert sorted((time.seconds(), window.start.seconds()) for _, time, window in records) == [
+                (second, second - 5) for second in (5, 15, 25, 35, 45)
+            ]
+        assert {(record.outputs["size"], time.seconds()) for record, time, _ in found[0]} == {
+            (second, second) for second in (5, 15, 25, 35, 45)
+        }
+
+    def test_what_one_batch_breaks_fails_the_pipeline(self) -> None:
+        with pytest.raises(Exception, match="Returning returned 1 outcomes for a batch of 3"):
+            predict(Returning(returned=[{"size": np.int64(1)}]), *self.BATCHES, in_flight=3)
+
+    def test_what_is_left_of_a_bundle_that_failed_does_not_get_into_the_next(self) -> None:
+        step = Predict(Sizes(), batches_in_flight=3)
+        function = _PredictMany(3, None, step.predictor, share("process"), 1)
+        started = list(function.process(self.BATCHES[0], Timestamp(1), GlobalWindow()))
+        function.start_bundle()  # without finish_bundle(), since something else has failed
+        started += function.process(self.BATCHES[1], Timestamp(2), GlobalWindow())
+        finished = list(function.finish_bundle())
+        function.teardown()
+        assert started == []
+        assert [element.value.outputs["size"] for element in finished] == [11, 12, 13]
+
+    def test_all_is_counted(self) -> None:
+        pipeline = beam.Pipeline(runner=FnApiRunner())
+        batches = [items(b"1", b"undecodable", b"poison"), items(b"1", b"22"), items(b"1", b"22")]
+        _ = pipeline | beam.Create(batches, reshuffle=False) | Predict(Sizes(), batches_in_flight=2)
+        expected = {
+            metrics.PREDICTIONS: 5,
+            metrics.BATCH_FILES: 7,
+            f"{metrics.BATCH_SIZE}/2": 2,
+            f"{metrics.BATCH_SIZE}/3": 1,
+            f"{metrics.DEAD_LETTERS}/decode/DecodeError": 1,
+            f"{metrics.DEAD_LETTERS}/predict/ZeroDivisionError": 1,
+            metrics.MODEL_LOADS: 1,
+        }
+        assert counted(pipeline.run()).items() >= expected.items()
+
+    @pytest.mark.parametrize(("limit", "most"), [(1, 1), (40, 2)])
+    def test_no_more_are_under_way_than_their_bytes_allow(self, limit: int, most: int) -> None:
+        """Each has 29 bytes; one may be larger than the limit, and one may go beyond it."""
+        batches = [items(b"1" * 9, b"2" * 20)] * 12
+        with local_pipeline() as pipeline:
+            step = Predict(Meeting(expected=most), batches_in_flight=5, bytes_in_flight=limit)
+            results = pipeline | beam.Create(batches, reshuffle=False) | step
+            found = collect(results.main)
+        assert len(found) == 24
+        assert ARRIVED["most"] == most
+
+    @pytest.mark.parametrize("number", [0, -1])
+    def test_no_bytes_at_all_are_refused(self, number: int) -> None:
+        with pytest.raises(ValueError, match=f"bytes_in_flight is {number}; it must be at least 1, or None"):
+            Predict(Sizes(), bytes_in_flight=number)
+
+    @pytest.mark.parametrize("number", [0, -1])
+    def test_none_at_all_is_refused(self, number: int) -> None:
+        with pytest.raises(ValueError, match=f"batches_in_flight is {number}; it must be at least 1"):
+            Predict(Sizes(), batches_in_flight=number)
 
 
 class TestBrokenPromises:
@@ -216,15 +351,36 @@ def counted(result: Any) -> dict[str, int]:
 def test_batches_predictions_dead_letters_and_loads_are_counted() -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
     batches = [items(b"1", b"undecodable", b"poison"), items(b"1", b"22"), items(b"1", b"22")]
-    _ = pipeline | beam.Create(batches, reshuffle=False) | Predict(Sizes())
-    assert counted(pipeline.run()) == {
+    _ = pipeline | beam.Create(batches, reshuffle=False) | Predict(Sizes(), warm_up_batch_size=4)
+    found = counted(pipeline.run())
+    found.pop(metrics.PREDICT_MSEC_SUM)
+    latencies = [found.pop(name) for name in list(found) if name.startswith(metrics.PREDICT_MSEC_LE)]
+    assert max(latencies) == 3
+    assert found == {
         metrics.PREDICTIONS: 5,
+        metrics.BATCH_FILES: 7,
+        metrics.BATCH_PLACES: 12,
         f"{metrics.BATCH_SIZE}/2": 2,
         f"{metrics.BATCH_SIZE}/3": 1,
         f"{metrics.DEAD_LETTERS}/decode/DecodeError": 1,
         f"{metrics.DEAD_LETTERS}/predict/ZeroDivisionError": 1,
         metrics.MODEL_LOADS: 1,
     }
+
+
+@pytest.mark.parametrize("batches_in_flight", [1, 3])
+def test_the_time_from_arrival_to_prediction_is_counted_where_it_is_known(batches_in_flight: int) -> None:
+    known, unknown, poison = items(b"1", b"22", b"poison")
+    arrived = time.time() - 100
+    known, poison = (replace(item, ref=replace(item.ref, arrived=arrived)) for item in (known, poison))
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    step = Predict(Sizes(), batches_in_flight=batches_in_flight)
+    _ = pipeline | beam.Create([[known, unknown, poison]], reshuffle=False) | step
+    prefix = f"{metrics.ARRIVAL_MSEC_LE}/"
+    numbers = counted(pipeline.run())
+    found = {name.removeprefix(prefix): numbers[name] for name in numbers if name.startswith(prefix)}
+    assert found["inf"] == 1
+    assert ARRIVAL_MSEC.percentile(found, 0.5) == pytest.approx(100_000, rel=ERROR + 0.1)
 
 
 def test_a_saved_model_predicts_on_real_images_and_one_corrupt_one(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from tests.transforms.versioned_models import INDEX, STEP, items, publish, saved, versioned, wait_until
-from transforms import metrics
+from transforms import metric_table as metrics
 from transforms.model_sharing import share
 from transforms.predict import Predict
 from transforms.predictors.polling import open_newest

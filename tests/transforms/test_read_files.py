@@ -15,7 +15,8 @@ from apache_beam.transforms.window import FixedWindows, GlobalWindow, SlidingWin
 from apache_beam.utils.timestamp import Timestamp
 
 from tests.transforms.pipelines import collect, collect_with_times, local_pipeline
-from transforms import metrics, storage
+from transforms import metric_table as metrics
+from transforms import storage
 from transforms.read_ahead import ReadLimits
 from transforms.read_files import ReadFiles, _Read
 from transforms.records import DeadLetter, FileBytes, FileRef

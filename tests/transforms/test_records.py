@@ -10,6 +10,7 @@ import pytest
 
 from transforms.errors import (
     DecodeError,
+    EndpointUnavailable,
     FileMissing,
     ListError,
     ModelUnavailable,
@@ -78,11 +79,11 @@ class TestDeadLetter:
         assert letter.failed_at.tzinfo is timezone.utc
 
     def test_it_takes_what_is_known_of_the_prediction(self) -> None:
-        letter = DeadLetter.of(
-            DecodeError("no image"), REF, prediction_id="id", model_version="version", attempts=3
-        )
+        letter = DeadLetter.of(DecodeError("no image"), REF, prediction_id="id", model_version="version")
         assert (letter.stage, letter.prediction_id, letter.model_version) == ("decode", "id", "version")
-        assert letter.attempts == 3
+
+    def test_it_tells_how_often_the_input_was_tried(self) -> None:
+        assert DeadLetter.of(EndpointUnavailable("no answer", attempts=3), REF).attempts == 3
 
     @pytest.mark.parametrize("error", [StorageUnavailable("later"), ModelUnavailable("later")])
     def test_what_may_work_later_is_retryable(self, error: Exception) -> None:

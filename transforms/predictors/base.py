@@ -15,7 +15,21 @@ images, or arrays of numbers."""
 
 INPUT_KINDS: tuple[InputKind, ...] = ("names", "bytes", "images", "arrays")
 
-Outcome = Outputs | ItemError
+
+@dataclass(frozen=True)
+class VersionedOutputs:
+    """The outputs of another version than the predictor was made with: a server may be updated meanwhile.
+
+    Attributes:
+        outputs: What the model gives for the item.
+        model_version: Which version of it did.
+    """
+
+    outputs: Outputs
+    model_version: str
+
+
+Outcome = Outputs | VersionedOutputs | ItemError
 """What becomes of one item: its outputs, or the reason why there are none."""
 
 

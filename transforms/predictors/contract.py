@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transforms.errors import ContractError, ItemError
-from transforms.predictors.base import Outcome, Predictor, Signature, TensorSpec
+from transforms.predictors.base import Outcome, Predictor, Signature, TensorSpec, VersionedOutputs
 from transforms.predictors.outputs import WRITTEN_AS
 from transforms.records import FileBytes
 
@@ -28,6 +28,8 @@ def predict_checked(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequenc
         )
     expected = _expected(predictor.signature)
     for outcome in outcomes:
+        if isinstance(outcome, VersionedOutputs):
+            outcome = outcome.outputs  # noqa: PLW2901
         if isinstance(outcome, Mapping):
             _check_outputs(name, outcome, expected)
         elif not isinstance(outcome, ItemError):

@@ -6,8 +6,15 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from transforms.errors import ModelError, PostprocessError
-from transforms.predictors.base import InputKind, Outcome, Predictor, Signature, TensorSpec
+from transforms.errors import ItemError, ModelError, PostprocessError
+from transforms.predictors.base import (
+    InputKind,
+    Outcome,
+    Predictor,
+    Signature,
+    TensorSpec,
+    VersionedOutputs,
+)
 from transforms.predictors.outputs import as_outputs
 from transforms.records import FileBytes, Outputs
 
@@ -100,8 +107,14 @@ class PostprocessedPredictor:
     def _after(self, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Exception):
             return outcome
+        if isinstance(outcome, VersionedOutputs):
+            changed = self._changed(outcome.outputs)
+            return changed if isinstance(changed, ItemError) else replace(outcome, outputs=changed)
+        return self._changed(outcome)
+
+    def _changed(self, outputs: Outputs) -> Outputs | ItemError:
         try:
-            returned = self.postprocess(outcome)
+            returned = self.postprocess(outputs)
         except PostprocessError as error:
             return error
         except Exception as error:  # the function may raise anything

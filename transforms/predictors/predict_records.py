@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from transforms.errors import ContractError
-from transforms.predictors.base import Outcome, Predictor
+from transforms.errors import ContractError, ItemError
+from transforms.predictors.base import Outcome, Predictor, VersionedOutputs
 from transforms.predictors.contract import predict_checked
 from transforms.predictors.isolation import isolate
-from transforms.records import DeadLetter, FileBytes, Prediction, prediction_id, utc_now
+from transforms.records import DeadLetter, FileBytes, Outputs, Prediction, prediction_id, utc_now
 
 
 def predict_each(predictor: Predictor, batch: Sequence[FileBytes]) -> Sequence[Outcome | Exception]:
@@ -34,9 +34,10 @@ def records_of(
 ) -> Iterator[Prediction | DeadLetter]:
     """Make the records of a batch from what `predict_each` returned for it."""
     now = utc_now()
-    version, signature = predictor.model_version, predictor.signature
-    for item, outcome in zip(batch, outcomes, strict=True):
+    signature = predictor.signature
+    for item, made in zip(batch, outcomes, strict=True):
         ref = item.ref
+        outcome, version = versioned(made, predictor)
         identity = prediction_id(ref, version, signature.name)
         if isinstance(outcome, Mapping):
             yield Prediction(
@@ -52,3 +53,12 @@ def records_of(
             )
         else:
             yield DeadLetter.of(outcome, ref, prediction_id=identity, model_version=version)
+
+
+def versioned(
+    outcome: Outcome | Exception, predictor: Predictor
+) -> tuple[Outputs | ItemError | Exception, str]:
+    """Take an outcome apart: the outputs or the error, and the version of the model that made it."""
+    if isinstance(outcome, VersionedOutputs):
+        return outcome.outputs, outcome.model_version
+    return outcome, predictor.model_version

@@ -2,14 +2,13 @@
 
 A SavedModel may hold a file `assets.extra/tf_serving_warmup_requests`: `PredictionLog`s, framed as TFRecords.
 They are real requests, so they warm up also models that refuse made-up items. Source of the formats:
-`tensorflow_serving/apis/prediction_log.proto`, `predict.proto`, `model.proto`; TensorFlow's `tensor.proto`;
-and `core/lib/io/record_writer.h`.
+`tensorflow_serving/apis/prediction_log.proto`, `predict.proto`, `model.proto`; TensorFlow's
+`core/lib/io/record_writer.h`.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,7 +22,7 @@ from transforms.errors import ReadError
 from transforms.predictors.base import Signature, TensorSpec
 from transforms.predictors.functions import Tensors
 from transforms.predictors.messages import Messages, message_classes
-from transforms.predictors.saved_model_files import DTYPES
+from transforms.predictors.remote.tensor_protos import TENSOR_MESSAGES, read_tensor, tensor_spec
 
 REQUESTS = "assets.extra/tf_serving_warmup_requests"
 MAX_REQUESTS = 1_000  # as many as TensorFlow Serving takes
@@ -36,37 +35,9 @@ _MESSAGES: Messages = {
     "PredictLog": {"request": (1, ".Request", False)},
     "Request": {"model": (1, ".Model", False), "inputs": (2, ".Input", True)},
     "Model": {"signature": (3, "string", False)},
-    "Input": {"key": (1, "string", False), "value": (2, ".Tensor", False)},
-    "Tensor": {
-        "dtype": (1, "int32", False),
-        "shape": (2, ".Shape", False),
-        "content": (4, "bytes", False),
-        "float_val": (5, "float", True),
-        "double_val": (6, "double", True),
-        "int_val": (7, "int32", True),
-        "string_val": (8, "bytes", True),
-        "int64_val": (10, "int64", True),
-        "bool_val": (11, "bool", True),
-        "half_val": (13, "int32", True),
-        "uint32_val": (16, "uint32", True),
-        "uint64_val": (17, "uint64", True),
-    },
-    "Shape": {"dims": (2, ".Dim", True)},
-    "Dim": {"size": (1, "int64", False)},
+    "Input": {"key": (1, "string", False), "value": (2, ".TensorProto", False)},
+    **TENSOR_MESSAGES,
 }
-
-_VALUES = {
-    **dict.fromkeys(("int32", "uint8", "int16", "int8", "uint16"), "int_val"),
-    "float32": "float_val",
-    "float64": "double_val",
-    "int64": "int64_val",
-    "bool": "bool_val",
-    "string": "string_val",
-    "float16": "half_val",
-    "uint32": "uint32_val",
-    "uint64": "uint64_val",
-}
-"""The fields that hold the values of a dtype."""
 
 
 def recorded_requests(folder: str, signature: Signature) -> list[Tensors]:
@@ -141,37 +112,13 @@ def _tensors(request: Any, signature: Signature) -> Tensors:
 
 
 def _array(tensor: Any, spec: TensorSpec) -> np.ndarray[Any, Any]:
-    dtype, shape = DTYPES.get(tensor.dtype, "unknown"), tuple(dim.size for dim in tensor.shape.dims)
-    if dtype != spec.dtype or not spec.accepts(shape):
-        raise ValueError(f"a request in {REQUESTS} has {dtype} of the shape {list(shape)} for {spec}")
-    if min(shape, default=0) < 0 or math.prod(shape) > MAX_BYTES:
-        raise ValueError(f"a request in {REQUESTS} has a tensor of the shape {list(shape)}")
-    if dtype not in _VALUES:
-        raise ValueError(f"a request in {REQUESTS} has values of the dtype {dtype}, which are not read")
-    if tensor.content:
-        return np.frombuffer(tensor.content, dtype).reshape(shape)
-    return _filled(_written(tensor, dtype), shape)
-
-
-def _written(tensor: Any, dtype: str) -> np.ndarray[Any, Any]:
-    values = list(getattr(tensor, _VALUES[dtype]))
-    if dtype == "string":
-        array = np.empty(len(values), object)  # np.array() would cut bytes at their last zeros
-        array[:] = values
-        return array
-    if dtype == "float16":  # as the bits of each
-        return np.array(values, np.uint16).view(np.float16)
-    return np.array(values, dtype)
-
-
-def _filled(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Give values a shape; the last one stands for all that are not written down."""
-    missing = math.prod(shape) - len(values)
-    if missing > 0 and not len(values):
-        raise ValueError(f"a request in {REQUESTS} has a tensor without values")
-    if missing * values.itemsize > MAX_BYTES:
-        raise ValueError(f"a request in {REQUESTS} has a tensor of the shape {list(shape)}")
-    return np.concatenate([values, np.repeat(values[-1:], max(missing, 0))]).reshape(shape)
+    try:
+        dtype, shape = tensor_spec(tensor)
+        if dtype == spec.dtype and spec.accepts(shape):
+            return read_tensor(tensor, MAX_BYTES)
+    except ValueError as error:
+        raise ValueError(f"a request in {REQUESTS} has {error}") from error
+    raise ValueError(f"a request in {REQUESTS} has {dtype} of the shape {list(shape)} for {spec}")
 
 
 @functools.cache

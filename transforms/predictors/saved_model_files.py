@@ -47,21 +47,30 @@ _IDENTIFYING = ("variables/variables.index", "assets/")
 
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 
-_MESSAGES: Messages = {
-    "SavedModel": {"meta_graphs": (2, ".MetaGraph", True)},
-    "MetaGraph": {"info": (1, ".Info", False), "signatures": (5, ".NamedSignature", True)},
-    "Info": {"tags": (4, "string", True)},
+SHAPE_MESSAGES: Messages = {
+    "Shape": {"dims": (2, ".Dim", True), "unknown_rank": (3, "bool", False)},
+    "Dim": {"size": (1, "int64", False)},
+}
+
+SIGNATURE_MESSAGES: Messages = {
     "NamedSignature": {"key": (1, "string", False), "value": (2, ".Signature", False)},
     "Signature": {"inputs": (1, ".NamedTensor", True), "outputs": (2, ".NamedTensor", True)},
-    "NamedTensor": {"key": (1, "string", False), "value": (2, ".Tensor", False)},
-    "Tensor": {
+    "NamedTensor": {"key": (1, "string", False), "value": (2, ".TensorInfo", False)},
+    "TensorInfo": {
         "dtype": (2, "int32", False),
         "shape": (3, ".Shape", False),
         "coo_sparse": (4, "bytes", False),  # messages, of which only the presence matters
         "composite_tensor": (5, "bytes", False),
     },
-    "Shape": {"dims": (2, ".Dim", True), "unknown_rank": (3, "bool", False)},
-    "Dim": {"size": (1, "int64", False)},
+    **SHAPE_MESSAGES,
+}
+"""What signatures are made of; `named_signatures` reads them."""
+
+_MESSAGES: Messages = {
+    "SavedModel": {"meta_graphs": (2, ".MetaGraph", True)},
+    "MetaGraph": {"info": (1, ".Info", False), "signatures": (5, ".NamedSignature", True)},
+    "Info": {"tags": (4, "string", True)},
+    **SIGNATURE_MESSAGES,
 }
 
 
@@ -88,9 +97,14 @@ def read_signatures(model: str) -> dict[str, Signature]:
     if not graphs:
         tags = sorted({tag for graph in saved_model.meta_graphs for tag in graph.info.tags})
         raise ModelError(f"--model {model}: no graph is tagged {SERVING_TAG!r}; it has the tags {tags}")
+    return named_signatures(graphs[0].signatures)
+
+
+def named_signatures(entries: Any) -> dict[str, Signature]:
+    """Read the signatures of a message that has them by name: those that can be called, sorted."""
     return {
         entry.key: _signature(entry.key, entry.value)
-        for entry in sorted(graphs[0].signatures, key=lambda entry: str(entry.key))
+        for entry in sorted(entries, key=lambda entry: str(entry.key))
         if entry.key not in _INTERNAL_SIGNATURES
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
@@ -88,10 +88,14 @@ def _parsed(
         if isinstance(parsed, Skipped):
             count_skipped(parsed.reason)
             return
-        ref = parsed
+        ref = replace(parsed, arrived=_published(message))
         if ref.content is None:
             allowed.check(ref.uri)
     except ParseError as error:
         yield TaggedOutput(DEAD_LETTERS, count_dead_letter(DeadLetter.of(error, ref)))
     else:
         yield ref
+
+
+def _published(message: PubsubMessage) -> float | None:
+    return message.publish_time.timestamp() if message.publish_time else None

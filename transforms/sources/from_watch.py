@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, TaggedOutput
@@ -95,7 +96,7 @@ def _with_reason(error: ParseError) -> FileRef:
 
 def _counted(ref: FileRef) -> FileRef:
     count_input()
-    return ref
+    return replace(ref, arrived=time.time())
 
 
 def _dead_letter(ref: FileRef) -> DeadLetter:

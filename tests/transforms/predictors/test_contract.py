@@ -10,7 +10,7 @@ import pytest
 from tests.transforms.toy_models import items
 from tests.transforms.toy_predictors import Returning
 from transforms.errors import ContractError, DecodeError
-from transforms.predictors.base import Signature, TensorSpec
+from transforms.predictors.base import Signature, TensorSpec, VersionedOutputs
 from transforms.predictors.contract import predict_checked
 
 SPECS = {
@@ -123,3 +123,10 @@ def test_one_wrong_outcome_among_many_is_found() -> None:
     right, wrong = {"label": np.int64(3)}, {"label": np.int32(3)}
     with pytest.raises(ContractError, match="returned int32 of rank 0"):
         checked([right] * 31 + [wrong], 32, "label")
+
+
+def test_outputs_of_another_version_are_checked_as_well() -> None:
+    right = VersionedOutputs({"label": np.int64(3)}, "8")
+    assert checked([right], 1, "label") == [right]
+    with pytest.raises(ContractError, match="returned int32 of rank 0"):
+        checked([right, VersionedOutputs({"label": np.int32(3)}, "8")], 2, "label")

@@ -19,7 +19,14 @@ from apache_beam.testing.util import assert_that
 from pipeline.summary import Counts
 from transforms import BatchFiles, Predict, ReadFiles, arrow_schema, open_model
 from transforms.errors import DecodeError, ModelError, PostprocessError
-from transforms.predictors.base import InputKind, Outcome, Predictor, Signature, TensorSpec
+from transforms.predictors.base import (
+    InputKind,
+    Outcome,
+    Predictor,
+    Signature,
+    TensorSpec,
+    VersionedOutputs,
+)
 from transforms.predictors.contract import predict_checked
 from transforms.predictors.postprocess import PostprocessedPredictor, with_postprocessing
 from transforms.predictors.top_classes import with_top_classes
@@ -198,6 +205,23 @@ def test_loading_a_copy_leaves_the_original_light() -> None:
 
 def _unchanged(outputs: Outputs) -> Outputs:
     return outputs
+
+
+def test_outputs_of_another_version_are_changed_and_stay_of_that_version() -> None:
+    def double(outputs: Outputs) -> Outputs:
+        if outputs["size"] == 3:
+            raise ValueError("not a three")
+        return {"size": outputs["size"] * 2}
+
+    class Updated(Heavy):
+        def predict(self, batch: Sequence[FileBytes]) -> Sequence[Outcome]:
+            return [VersionedOutputs({"size": np.int64(len(item.content or b""))}, "8") for item in batch]
+
+    predictor = with_postprocessing(Updated(), double)
+    batch = [FileBytes(FileRef(name), b"x" * size) for name, size in (("two", 2), ("three", 3))]
+    changed, refused = _outcomes(predictor, batch)
+    assert changed == VersionedOutputs({"size": np.int64(4)}, "8")
+    assert isinstance(refused, PostprocessError)
 
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])

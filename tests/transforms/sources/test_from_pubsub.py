@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
@@ -54,6 +55,16 @@ def outcome(
     result = pipeline.run()
     counters = result.metrics().query(MetricsFilter().with_namespace("beam_predict"))["counters"]
     return files, letters, Counter({counter.key.metric.name: counter.committed for counter in counters})
+
+
+def test_a_file_arrives_when_its_message_was_published() -> None:
+    published = datetime(2026, 1, 31, 12, 0, 0, 250_000, timezone.utc)
+    known = PubsubMessage(b"gs://bucket/a.png", {}, message_id="1", publish_time=published)
+    files, _, _ = outcome([known, message(b"gs://bucket/b.png")])
+    assert {ref.uri: ref.arrived for ref in files} == {
+        "gs://bucket/a.png": published.timestamp(),
+        "gs://bucket/b.png": None,
+    }
 
 
 def test_every_kind_of_message_becomes_a_file() -> None:

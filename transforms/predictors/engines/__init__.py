@@ -2,7 +2,7 @@
 
 from transforms.predictors.engines.base import AUTO, ENGINE_CHOICES, TENSORFLOW, EngineWish
 from transforms.predictors.engines.choose_engine import ENGINES, with_engine
-from transforms.predictors.engines.engine_function import EngineFunction, new_reports
+from transforms.predictors.engines.engine_function import EngineFunction
 from transforms.predictors.engines.made_up import made_up_inputs
 from transforms.predictors.engines.report import EngineReport
 
@@ -15,6 +15,5 @@ __all__ = [
     "EngineReport",
     "EngineWish",
     "made_up_inputs",
-    "new_reports",
     "with_engine",
 ]

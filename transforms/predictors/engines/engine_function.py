@@ -126,18 +126,3 @@ class EngineFunction:
         self._new_reports.append(self.report)
         gc.collect()  # what TensorFlow loads is full of cycles
         _LOGGER.info("%s: %s", self.signature.name, self.report)
-
-
-def new_reports(predictor: Any) -> list[EngineReport]:
-    """Return what a loaded predictor's engine has found out since this was last called.
-
-    Args:
-        predictor: Any predictor: the engine is looked for inside of what wraps it.
-    """
-    inner = predictor
-    while not isinstance(inner, EngineFunction):
-        name = next((name for name in ("predictor", "function", "second") if hasattr(inner, name)), None)
-        if name is None:
-            return []
-        inner = getattr(inner, name)
-    return inner.new_reports()

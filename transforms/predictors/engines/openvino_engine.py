@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import sys
@@ -49,6 +50,16 @@ def convert_to_openvino(concrete: Any) -> Any:
         return openvino.convert_model(concrete, share_weights=False)
 
 
+@functools.cache
+def _core() -> Any:
+    """Return the one core of the process, which is never freed.
+
+    The plugin for CPUs gives the thread that loads it a stack for signals, and frees it with the last core,
+    in whatever thread that happens: the next signal then ended the process.
+    """
+    return import_openvino().Core()
+
+
 @contextlib.contextmanager
 def _log_level_kept() -> Iterator[None]:
     """Undo that a conversion that fails leaves the whole process silent below errors."""
@@ -71,20 +82,16 @@ def compile_openvino(model: Any, signature: Signature, batch_size: int) -> Call:
     Raises:
         ModelError: The model has not the signature's inputs and outputs.
     """
-    compiled = (
-        import_openvino()
-        .Core()
-        .compile_model(
-            model,
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "LATENCY" if batch_size == 1 else "THROUGHPUT",
-                # Without it, processors that can would compute in bfloat16.
-                "INFERENCE_PRECISION_HINT": "f32",
-                # Several worker processes on one machine would pin their threads to the same cores.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
+    compiled = _core().compile_model(
+        model,
+        "CPU",
+        {
+            "PERFORMANCE_HINT": "LATENCY" if batch_size == 1 else "THROUGHPUT",
+            # Without it, processors that can would compute in bfloat16.
+            "INFERENCE_PRECISION_HINT": "f32",
+            # Several worker processes on one machine would pin their threads to the same cores.
+            "ENABLE_CPU_PINNING": False,
+        },
     )
     inputs = _positions(compiled.inputs, signature.inputs, may_lack=True)
     outputs = _positions(compiled.outputs, signature.outputs)

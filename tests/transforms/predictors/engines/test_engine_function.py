@@ -17,10 +17,11 @@ import pytest
 from tests.transforms.predictors.engines.stubs import DOUBLE, Clock, Double, Stub, batch
 from transforms.errors import ContractError, EngineRefused, ModelError, PredictionError
 from transforms.predictors.arrays import ArrayDecoder
-from transforms.predictors.engines import EngineFunction, EngineWish, made_up_inputs, new_reports
+from transforms.predictors.engines import EngineFunction, EngineWish, made_up_inputs
 from transforms.predictors.feed import Feed
 from transforms.predictors.local import LocalPredictor
 from transforms.predictors.postprocess import with_postprocessing
+from transforms.predictors.reports import new_reports
 from transforms.records import FileBytes, FileRef
 
 BATCH_SIZE = 8

@@ -236,3 +236,32 @@ def _run(script: str) -> str:
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=root, timeout=120
     )
     return done.stdout.strip()
+
+
+_SIGNALLED = """
+import gc, os, signal, sys, threading
+from transforms.predictors.engines import EngineWish
+from transforms.predictors.open_model import open_model
+from transforms.records import FileBytes, FileRef
+
+model, image = sys.argv[1:]
+predictor = open_model(model, "from_images", engine=EngineWish("auto", 1e-3, 1))
+predictor.load()
+batch = [FileBytes(FileRef(image), open(image, "rb").read())]
+thread = threading.Thread(target=predictor.predict, args=[batch])  # which drops what is slower
+thread.start()
+thread.join()
+gc.collect()
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
+os.kill(os.getpid(), signal.SIGTERM)
+print(len(heard))
+"""
+
+
+def test_a_signal_is_heard_after_an_engine_was_dropped_in_another_thread() -> None:
+    require("openvino")
+    require("litert")
+    arguments = [sys.executable, "-c", _SIGNALLED, str(DIGITS / "model"), str(DIGITS / "images/0030.png")]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

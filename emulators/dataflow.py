@@ -1,0 +1,267 @@
+"""Dataflow's REST API: it takes jobs, checks and keeps them, and runs none.
+
+What it is sent must be the message types that Google publishes (`google.cloud.dataflow_v1beta3`), without a
+field too many; what it answers follows
+https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from google.cloud import dataflow_v1beta3 as api
+from google.protobuf import json_format
+
+from emulators.http_servers import http_server
+
+ACTIVE = (
+    api.JobState.JOB_STATE_RUNNING,
+    api.JobState.JOB_STATE_PENDING,
+    api.JobState.JOB_STATE_QUEUED,
+    api.JobState.JOB_STATE_DRAINING,
+    api.JobState.JOB_STATE_CANCELLING,
+)
+_JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
+_JOBS = r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs"
+
+
+class Refused(Exception):
+    """A request that the service does not grant, with what it answers."""
+
+    def __init__(self, code: int, status: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+@dataclass
+class Dataflow:
+    """A Dataflow service: what it knows, and what it was asked for.
+
+    Attributes:
+        endpoint: What `--dataflow_endpoint` takes. It names localhost, for else Beam does not speak REST.
+        token_uri: Where credentials get their tokens.
+        regions: Those that there are.
+        projects: Those whose owner asks; None for each that there is a request for.
+        jobs: The jobs that it took, by their ids, in the order in which they came.
+        refusals: What it answers to the next requests for a new job, in the place of taking it.
+        list_refusals: The same for requests for the list of jobs.
+        requests: Each request: the method and the path.
+        batch_ends_as: The state in which a batch job is found when it is asked for.
+    """
+
+    endpoint: str
+    regions: tuple[str, ...] = ("us-central1", "europe-west1")
+    projects: tuple[str, ...] | None = None
+    jobs: dict[str, api.Job] = field(default_factory=dict)
+    refusals: deque[Refused] = field(default_factory=deque)
+    list_refusals: deque[Refused] = field(default_factory=deque)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    batch_ends_as: api.JobState = api.JobState.JOB_STATE_DONE
+
+    @property
+    def token_uri(self) -> str:
+        """See the class."""
+        return f"{self.endpoint}/token"
+
+    @property
+    def job(self) -> api.Job:
+        """The newest job."""
+        return list(self.jobs.values())[-1]
+
+    def active(self, name: str | None = None) -> list[api.Job]:
+        """Return the jobs that go on, of a name if one is given."""
+        return [
+            job
+            for job in self.jobs.values()
+            if job.current_state in ACTIVE and (name is None or job.name == name)
+        ]
+
+    def create(self, project: str, region: str, body: str) -> api.Job:
+        """Take a job, or the existing one of that name, as the real service does.
+
+        Raises:
+            Refused: It is no job, or one that cannot run.
+        """
+        if self.refusals:
+            raise self.refusals.popleft()
+        self._check_place(project, region)
+        job = _parsed(body)
+        _check(job)
+        others = self.active(job.name)
+        if job.replace_job_id:
+            self._replace(job, others)
+        elif others:
+            return others[0]
+        number = len(self.jobs) + 1
+        job.id, job.project_id, job.location = f"2026-01-01_00_00_00-{number:019d}", project, region
+        job.current_state = api.JobState.JOB_STATE_RUNNING
+        self.jobs[job.id] = job
+        return job
+
+    def list_jobs(self, project: str, region: str, name: str | None, active: bool) -> api.ListJobsResponse:
+        """Return jobs, the newest first."""
+        if self.list_refusals:
+            raise self.list_refusals.popleft()
+        self._check_place(project, region)
+        jobs = self.active(name) if active else [j for j in self.jobs.values() if name in (None, j.name)]
+        return api.ListJobsResponse(jobs=jobs[::-1])
+
+    def get(self, job_id: str) -> api.Job:
+        """Return a job; a batch job has ended then.
+
+        Raises:
+            Refused: There is none.
+        """
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise Refused(404, "NOT_FOUND", f"({job_id}): Information about job could not be found.")
+        if job.type_ == api.JobType.JOB_TYPE_BATCH and job.current_state in ACTIVE:
+            job.current_state = self.batch_ends_as
+        return job
+
+    def change(self, job_id: str, body: str) -> api.Job:
+        """Bring a job into the state that is asked for."""
+        job = self.get(job_id)
+        job.current_state = _parsed(body).requested_state
+        return job
+
+    def _check_place(self, project: str, region: str) -> None:
+        if self.projects is not None and project not in self.projects:
+            raise Refused(
+                403,
+                "PERMISSION_DENIED",
+                "(f0): Could not list jobs; caller lacks dataflow.jobs.list permission. Or the project "
+                f"{project} does not exist.",
+            )
+        if region not in self.regions:
+            raise Refused(400, "INVALID_ARGUMENT", f"Unknown location: {region}.")
+
+    def _replace(self, job: api.Job, others: list[api.Job]) -> None:
+        if [job.replace_job_id] != [other.id for other in others]:
+            raise Refused(
+                400, "INVALID_ARGUMENT", f"(f1): {job.replace_job_id} is no running job named {job.name}."
+            )
+        others[0].current_state = api.JobState.JOB_STATE_UPDATED
+
+
+def _parsed(body: str) -> api.Job:
+    try:
+        return api.Job(json_format.Parse(body, api.Job.pb(api.Job())))
+    except json_format.ParseError as error:
+        raise Refused(400, "INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
+
+
+def _check(job: api.Job) -> None:
+    """See that the service could start workers for a job."""
+    wrong = [message for message, holds in _rules(job) if not holds]
+    if wrong:
+        raise Refused(400, "INVALID_ARGUMENT", f"(f2): The workflow could not be created. {' '.join(wrong)}")
+
+
+def _rules(job: api.Job) -> Iterator[tuple[str, bool]]:
+    environment, options = job.environment, json_format.MessageToDict(api.Job.pb(job).environment)
+    sdk = options.get("sdkPipelineOptions", {}).get("options", {})
+    pools = list(environment.worker_pools)
+    yield f"The name {job.name!r} is invalid.", _JOB_NAME.fullmatch(job.name) is not None
+    yield "The type is missing.", job.type_ != api.JobType.JOB_TYPE_UNKNOWN
+    yield "There must be one worker pool.", len(pools) == 1
+    yield "The pipeline is missing.", str(sdk.get("pipelineUrl", "")).startswith("gs://")
+    yield (
+        "The temporary place is missing.",
+        environment.temp_storage_prefix.startswith("storage.googleapis.com/"),
+    )
+    for pool in pools:
+        images = [image.container_image for image in pool.sdk_harness_container_images]
+        yield "An image is missing.", bool(images) and all(images)
+        yield "A package has no place.", all(p.location and p.name for p in pool.packages)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    service: ClassVar[Dataflow]
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        url = urlsplit(self.path)
+        self.service.requests.append((self.command, url.path))
+        try:
+            answer = self._of(url.path, parse_qs(url.query), body)
+        except Refused as refused:
+            error = {"code": refused.code, "message": str(refused), "status": refused.status}
+            self._send(refused.code, {"error": error})
+        else:
+            self._send(200, answer)
+
+    def _of(self, path: str, query: dict[str, list[str]], body: str) -> Any:
+        if (self.command, path) == ("POST", "/token"):
+            return {
+                "access_token": "a-token",
+                "expires_in": 3_600,
+                "token_type": "Bearer",
+                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            }
+        if not self.headers.get("Authorization", "").startswith("Bearer "):
+            raise Refused(401, "UNAUTHENTICATED", "Request is missing required authentication credential.")
+        for method, pattern, function in _ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and method == self.command:
+                answer = function(self.service, match.groupdict(), query, body)
+                return answer if isinstance(answer, dict) else json.loads(type(answer).to_json(answer))
+        raise Refused(404, "NOT_FOUND", f"There is no {self.command} {path}.")
+
+    def _send(self, code: int, answer: Any) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+_Route = Callable[[Dataflow, dict[str, str], dict[str, list[str]], str], Any]
+
+
+def _list(
+    service: Dataflow, place: dict[str, str], query: dict[str, list[str]], _: str
+) -> api.ListJobsResponse:
+    active = query.get("filter") in (["ACTIVE"], [str(int(api.ListJobsRequest.Filter.ACTIVE))])
+    return service.list_jobs(place["project"], place["region"], query.get("name", [None])[0], active)
+
+
+_ROUTES: tuple[tuple[str, str, _Route], ...] = (
+    ("POST", _JOBS, lambda service, at, _, body: service.create(at["project"], at["region"], body)),
+    ("GET", _JOBS, _list),
+    ("GET", rf"{_JOBS}/(?P<job>[^/]+)", lambda service, at, _, __: service.get(at["job"])),
+    ("PUT", rf"{_JOBS}/(?P<job>[^/]+)", lambda service, at, _, body: service.change(at["job"], body)),
+    ("GET", rf"{_JOBS}/(?P<job>[^/]+)/messages", lambda service, at, _, __: {}),
+    ("GET", rf"{_JOBS}/(?P<job>[^/]+)/metrics", lambda service, at, _, __: {}),
+)
+
+
+@contextlib.contextmanager
+def dataflow_service() -> Iterator[Dataflow]:
+    """Start a service without jobs on a free port of 127.0.0.1."""
+    handler = type("Handler", (_Handler,), {})
+    with http_server(handler) as port:
+        handler.service = Dataflow(f"http://localhost:{port}")
+        yield handler.service

@@ -1,0 +1,182 @@
+"""From the settings of a job on Dataflow to its command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from options.dataflow_checks import AT_LEAST_ONCE as AT_LEAST_ONCE_OPTION
+from options.dataflow_checks import WORKER_ACCELERATOR as WORKER_ACCELERATOR_OPTION
+from options.parsing import Parser
+from options.settings import (
+    AT_LEAST_ONCE,
+    BUCKET,
+    ENDPOINT,
+    IMAGE,
+    INPUT,
+    JOB_NAME,
+    LABELS,
+    MODEL,
+    PUBLIC_IPS,
+    REGION,
+    SETTINGS,
+    STREAMING_MODE,
+    SUBNETWORK,
+    SUBSCRIPTION,
+    WORKER_ACCELERATOR,
+    Setting,
+)
+
+BATCH, STREAMING = "batch", "streaming"
+MODES = (BATCH, STREAMING)
+ENDLESS = ("input_subscription", "input_topic", "watch")
+_PREDICTING = frozenset((MODEL.flag, ENDPOINT.flag))
+_EXCLUDING = frozenset((INPUT.flag, *ENDLESS, *_PREDICTING))
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A job on Dataflow as a user has described it.
+
+    Attributes:
+        mode: `batch` or `streaming`.
+        values: What the settings hold, by their flags; those of several values in order.
+        rest: The words of the command line that belong to no setting; they are passed on.
+        dry_run: Whether the job is only to be looked at.
+    """
+
+    mode: str
+    values: Mapping[str, Sequence[str]]
+    rest: Sequence[str]
+    dry_run: bool
+
+    @classmethod
+    def of(cls, mode: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Launch:
+        """Read a command line and an environment, which gives what the command line does not.
+
+        Raises:
+            UsageError: A flag lacks its value.
+        """
+        parsed, rest = _parser().parse_known_args(list(arguments))
+        flags: dict[str, Any] = vars(parsed)
+        values = {setting.flag: flags[setting.flag] or [] for setting in SETTINGS}
+        given = {name for name in _EXCLUDING if values.get(name) or _has(rest, name)}
+        for setting in SETTINGS:
+            value = variables.get(setting.variable)
+            if value and not values[setting.flag] and _applies(setting, mode, given):
+                values[setting.flag] = [value]
+        return cls(mode, values, rest, flags["dry_run"])
+
+    def missing(self) -> Iterator[str]:
+        """Tell which settings the job needs, and lacks."""
+        for setting in SETTINGS:
+            if not self.values[setting.flag] and (setting.required or self._needs(setting)):
+                yield setting.missing
+        if not self.has(MODEL.flag) and not self.has(ENDPOINT.flag):
+            yield f"{MODEL.missing}; or for a model that is served elsewhere {ENDPOINT.remedy}"
+
+    def problems(self) -> Iterator[str]:
+        """Tell of values that cannot be understood, and of what does not go with the mode."""
+        for setting in SETTINGS:
+            yield from setting.problems(self.values[setting.flag])
+        endless = [f"--{name}" for name in ENDLESS if self.has(name)]
+        if self.mode == BATCH and endless:
+            yield f"{' and '.join(endless)} never ends, and a job in batch does; use streaming"
+        if self.mode == STREAMING and self.has("input") and not self.has("watch"):
+            yield "--input ends, and a streaming job does not; add --watch SECONDS, or use batch"
+
+    def words(self, setup_file: str, time: str) -> list[str]:
+        """Return the command line of the job.
+
+        Args:
+            setup_file: What workers install where they have no image.
+            time: Part of the job's name, where none is given.
+        """
+        words = ["--runner=DataflowRunner"]
+        for setting in SETTINGS:
+            translate = _TRANSLATIONS.get(
+                setting.flag, lambda _, value, flag=setting.flag: [f"--{flag}={value}"]
+            )
+            words += [word for value in self.values[setting.flag] for word in translate(self, value)]
+        if not self.has(JOB_NAME.flag) and not self.has("update"):
+            words.append(f"--job_name=beam-predict-{self.mode}-{time}")
+        if not self.has(IMAGE.flag) and not self.has("setup_file"):
+            words.append(f"--setup_file={setup_file}")
+        if self.has(IMAGE.flag) and not any(map(self.has, (PUBLIC_IPS.flag, *_ADDRESSES.values()))):
+            words.append(f"--{_ADDRESSES['no']}")
+        return [*words, *self.rest]
+
+    def _needs(self, setting: Setting) -> bool:
+        if setting is BUCKET:
+            return not self.has("temp_location")
+        if setting is INPUT:
+            return self.mode == BATCH and not any(map(self.has, ENDLESS))
+        return (
+            setting is SUBSCRIPTION and self.mode == STREAMING and not any(map(self.has, ("input", *ENDLESS)))
+        )
+
+    def has(self, flag: str) -> bool:
+        """Tell whether a flag is given in any way."""
+        return bool(self.values.get(flag)) or _has(self.rest, flag)
+
+
+def _locations(launch: Launch, bucket: str) -> list[str]:
+    folder = f"gs://{bucket.removeprefix('gs://').strip('/')}"
+    places = {"temp_location": f"{folder}/temp", "staging_location": f"{folder}/staging"}
+    return [f"--{flag}={place}" for flag, place in places.items() if not launch.has(flag)]
+
+
+def _labels(_: Launch, labels: str) -> list[str]:
+    each = [labels] if labels.startswith("{") else [label.strip() for label in labels.split(",")]
+    return [f"--labels={label}" for label in each if label]
+
+
+def _subnetwork(launch: Launch, name: str) -> list[str]:
+    region = "".join(launch.values[REGION.flag][-1:])
+    return [f"--subnetwork={name if '/' in name else f'regions/{region}/subnetworks/{name}'}"]
+
+
+def _streaming_mode(launch: Launch, mode: str) -> list[str]:
+    wanted = (launch.mode, mode) == (STREAMING, AT_LEAST_ONCE)
+    return [f"--dataflow_service_options={AT_LEAST_ONCE_OPTION}"] if wanted else []
+
+
+_ADDRESSES = {"yes": "use_public_ips", "no": "no_use_public_ips"}
+
+_TRANSLATIONS: Mapping[str, Callable[[Launch, str], list[str]]] = {
+    BUCKET.flag: _locations,
+    LABELS.flag: _labels,
+    SUBNETWORK.flag: _subnetwork,
+    PUBLIC_IPS.flag: lambda _, wanted: [f"--{_ADDRESSES[wanted]}"],
+    STREAMING_MODE.flag: _streaming_mode,
+    WORKER_ACCELERATOR.flag: lambda _, kind: [
+        f"--dataflow_service_options={WORKER_ACCELERATOR_OPTION}{kind}"
+    ],
+}
+"""How settings are written in Beam's flags; all others have one of the same name."""
+
+
+def _parser() -> Parser:
+    parser = Parser(add_help=False, allow_abbrev=False)
+    for setting in SETTINGS:
+        names = [f"--{name}" for name in (setting.flag, *setting.aliases)]
+        parser.add_argument(*names, action="append", dest=setting.flag)
+    parser.add_argument("--dry_run", action="store_true")
+    return parser
+
+
+def _applies(setting: Setting, mode: str, given: Set[str]) -> bool:
+    """Tell whether a variable is about this job: one `.env` serves both modes, and gives way to flags."""
+    if setting.flag in _PREDICTING:
+        return given.isdisjoint(_PREDICTING)
+    sources = given - _PREDICTING
+    if setting is INPUT:
+        return sources == {"watch"} if mode == STREAMING else not sources
+    if setting is SUBSCRIPTION:
+        return mode == STREAMING and not sources
+    return setting is not STREAMING_MODE or mode == STREAMING
+
+
+def _has(words: Sequence[str], flag: str) -> bool:
+    return any(word.partition("=")[0] == f"--{flag}" for word in words)

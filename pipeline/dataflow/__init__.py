@@ -1,0 +1,1 @@
+"""A job on Dataflow: from settings, through checks, to its submission."""

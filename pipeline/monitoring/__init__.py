@@ -1,0 +1,1 @@
+"""What Cloud Monitoring shows of a job, and when it calls for somebody."""

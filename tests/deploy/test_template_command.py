@@ -1,0 +1,266 @@
+"""`beam-predict template`, with the real gcloud, against a Cloud Storage and a Dataflow on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from google.cloud.dataflow_v1beta3 import JobType
+
+from emulators.flex_templates import FlexTemplates, flex_templates
+from emulators.processes import MissingProgram
+from emulators.pubsub import create_subscription, create_topic
+from tests.google_cloud import BUCKET, COMMAND, PROJECT, REGION, GoogleCloud, checkout, google_cloud
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = f"gs://{BUCKET}/templates/beam-predict.json"
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody at a terminal, in an empty folder, with gcloud."""
+
+    cloud: GoogleCloud
+    service: FlexTemplates
+    folder: Path
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.shell(shlex.join([str(COMMAND), "template", *arguments]), **variables)
+
+    def shell(self, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with gcloud pointed to this machine, and no settings but the given ones."""
+        token = self.folder / "token"
+        token.write_text("a-token")
+        gcloud = {
+            "CLOUDSDK_CONFIG": str(self.folder / "gcloud"),
+            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.cloud.storage_host}/storage/v1/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAFLOW": self.service.address,
+        }
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self.folder),
+                **self.cloud.variables,
+                **gcloud,
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def started(pubsub: str) -> Iterator[tuple[GoogleCloud, FlexTemplates]]:
+    if shutil.which("gcloud") is None:
+        raise MissingProgram("needs gcloud: see https://cloud.google.com/sdk/docs/install")
+    with (
+        google_cloud() as cloud,
+        flex_templates(
+            cloud.dataflow, {**os.environ, **cloud.variables, "PUBSUB_EMULATOR_HOST": pubsub}
+        ) as service,
+    ):
+        yield cloud, service
+
+
+@pytest.fixture
+def user(started: tuple[GoogleCloud, FlexTemplates], tmp_path: Path) -> User:
+    cloud, service = started
+    cloud.dataflow.jobs.clear()
+    return User(cloud, service, tmp_path)
+
+
+@pytest.fixture
+def built(user: User) -> User:
+    """A user who has built the template."""
+    result = user.run("build", BUCKET=BUCKET, IMAGE=user.cloud.image, PROJECT=PROJECT)
+    assert result.returncode == 0, result.stderr
+    return user
+
+
+def job(user: User) -> list[str]:
+    """Return the flags of a job in batch."""
+    given = {**user.cloud.settings, "IMAGE": ""}
+    flags = {name.lower(): value for name, value in given.items() if value}
+    endpoint = f"--dataflow_endpoint={user.cloud.dataflow.endpoint}"
+    return [endpoint, *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def command_in(printed: str) -> str:
+    """Return the command that a dry run has printed."""
+    return printed.partition("The command:\n\n")[2].partition("\n\n")[0]
+
+
+def test_a_template_is_built_with_all_parameters(built: User) -> None:
+    spec = json.loads(
+        built.cloud.storage.bucket(BUCKET).blob("templates/beam-predict.json").download_as_text()
+    )
+    written = json.loads((ROOT / "deploy" / "metadata.json").read_text())
+    assert spec["image"] == built.cloud.image
+    assert spec["sdkInfo"] == {"language": "PYTHON"}
+    assert spec["metadata"]["parameters"] == written["parameters"]
+
+
+def test_jobs_can_be_given_defaults(user: User) -> None:
+    target = f"gs://{BUCKET}/templates/other.json"
+    result = user.run(
+        "build", f"--template_file={target}", f"--image={user.cloud.image}", "--", "--max-workers=7"
+    )
+    assert result.returncode == 0, result.stderr
+    spec = json.loads(user.cloud.storage.bucket(BUCKET).blob("templates/other.json").download_as_text())
+    assert spec["defaultEnvironment"] == {"maxWorkers": 7}
+
+
+def test_a_job_in_batch_is_run_from_the_template(built: User) -> None:
+    more = [
+        "--input=gs://b;c/*.png",
+        "--labels=team=photos,stage=test",
+        "--job_name=photos",
+        "--max_num_workers=3",
+    ]
+    more += ["--model_inputs=a=1,2", "--overwrite", "--max_file_bytes=20MB", "--skip_preflight"]
+    before = len(built.service.launches)
+    result = built.run("run", "batch", *job(built), *more)
+    assert result.returncode == 0, result.stderr
+
+    passed = built.service.launches[before]
+    assert f"--input=gs://{BUCKET}/images/*.png;gs://b;;c/*.png" in passed
+    assert "--model_inputs=a=1,2" in passed
+    assert "--overwrite=true" in passed
+    assert "--max_file_bytes=20000000" in passed
+    assert "--no_use_public_ips" in passed
+    assert not [word for word in passed if word.startswith(("--skip_preflight", "--dataflow_endpoint"))]
+
+
+def test_the_job_arrives(built: User) -> None:
+    result = built.run(
+        "run", "batch", *job(built), "--signature=from_bytes", "--job_name=photos", "--labels=a=b"
+    )
+    assert result.returncode == 0, result.stderr + built.service.logs[-1]
+    assert built.service.codes[-1] == 0, built.service.logs[-1]
+    arrived = built.cloud.dataflow.job
+    (pool,) = arrived.environment.worker_pools
+    assert (arrived.name, arrived.type_, arrived.location) == ("photos", JobType.JOB_TYPE_BATCH, REGION)
+    assert dict(arrived.labels) == {"a": "b"}
+    assert {image.container_image for image in pool.sdk_harness_container_images} == {built.cloud.image}
+
+
+def test_a_streaming_job_is_run_from_the_template(built: User, pubsub: str) -> None:
+    subscription = create_subscription("of-a-template", create_topic("of-a-template"))
+    settings = {**built.cloud.settings, "SUBSCRIPTION": subscription, "SIGNATURE": "from_bytes", "IMAGE": ""}
+    endpoint = f"--dataflow_endpoint={built.cloud.dataflow.endpoint}"
+    result = built.run("run", "streaming", endpoint, **settings, PUBSUB_EMULATOR_HOST=pubsub)
+    assert result.returncode == 0, result.stderr
+    assert built.cloud.dataflow.job.type_ == JobType.JOB_TYPE_STREAMING, built.service.logs[-1]
+
+
+def test_what_a_dry_run_prints_can_be_pasted(built: User) -> None:
+    before = len(built.service.launches)
+    dry = built.run("run", "batch", *job(built), "--signature=from_bytes", "--group_by=(a,b)|c~", "--dry_run")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "  ok " in dry.stdout
+    assert len(built.service.launches) == before
+
+    pasted = built.shell(command_in(dry.stdout))
+    assert pasted.returncode == 0, pasted.stderr
+    assert "--group_by=(a,b)|c~" in built.service.launches[-1]
+    assert built.cloud.dataflow.job.name.startswith("beam-predict-batch-")
+
+
+def test_a_dry_run_of_build_prints_what_would_be_run(user: User) -> None:
+    result = user.run(
+        "build", "--dry_run", f"--template_file={TEMPLATE}", "--image=europe-docker.pkg.dev/p/r/i:1"
+    )
+    assert result.returncode == 0, result.stderr
+    assert shlex.split(command_in(result.stdout).replace("\\\n", "")) == [
+        "gcloud",
+        "dataflow",
+        "flex-template",
+        "build",
+        TEMPLATE,
+        "--image=europe-docker.pkg.dev/p/r/i:1",
+        "--sdk-language=PYTHON",
+        f"--metadata-file={ROOT}/deploy/metadata.json",
+    ]
+
+
+def test_what_is_missing_for_a_build_is_told_at_once(user: User) -> None:
+    result = user.run("build", "--metadata_file=none.json", "--imgae=i")
+    assert result.returncode == 2
+    for told in (
+        "--image is missing: pass",
+        "--template_file is missing: pass",
+        "none.json is not there",
+        "--imgae",
+    ):
+        assert told in result.stderr
+
+
+def test_what_is_wrong_with_a_run_is_told_at_once(built: User) -> None:
+    wrong = [
+        "--model=gs://no-such-bucket/m",
+        "--job_name=Photos",
+        "--direct_num_workers=3",
+        "--max_batch_size=0",
+    ]
+    before = len(built.service.launches)
+    result = built.run("run", "batch", *[word for word in job(built) if "model" not in word], *wrong)
+    assert result.returncode == 2
+    for told in (
+        "--job_name Photos",
+        "--direct_num_workers is no parameter of the template",
+        "--max_batch_size must",
+    ):
+        assert told in result.stderr
+    assert len(built.service.launches) == before
+
+
+def test_a_missing_template_is_told_with_what_makes_one(user: User) -> None:
+    result = user.run("run", "batch", *job(user), f"--template_file=gs://{BUCKET}/none.json")
+    assert result.returncode == 2
+    assert f"--template_file gs://{BUCKET}/none.json: " in result.stderr
+    assert "`run_dataflow.sh template build` writes it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["build", "--help"], ["run", "--help"], ["run", "batch", "--help"]]
+)
+def test_each_command_has_help(user: User, arguments: list[str]) -> None:
+    result = user.run(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "template" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["biuld"], ["run"], ["run", "bacth"]])
+def test_an_unknown_word_is_told_with_what_there_is(user: User, arguments: list[str]) -> None:
+    result = user.run(*arguments)
+    assert result.returncode == 2
+    assert "say " in result.stderr
+
+
+def test_without_gcloud_that_is_told(user: User) -> None:
+    programs = user.folder / "bin"
+    programs.mkdir()
+    (programs / "bash").symlink_to(shutil.which("bash") or "/bin/bash")
+    arguments = ("build", f"--template_file={TEMPLATE}", "--image=i")
+    result = user.run(*arguments, PATH=str(programs))
+    assert result.returncode == 2
+    assert "gcloud is not installed" in result.stderr
+
+
+def test_the_script_hands_its_words_over(tmp_path: Path) -> None:
+    made = checkout(tmp_path)
+    result = made.run("template", "run", "batch", "--help", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "template run batch|streaming [flags]" in result.stdout

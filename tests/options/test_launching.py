@@ -1,0 +1,177 @@
+"""The settings of a job on Dataflow: where they come from, and which flags they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from options.launching import Launch
+from options.settings import SETTINGS, misspelt, read_env_file
+
+IMAGE = ("--sdk_container_image", "gcr.io/p/i:1")
+
+
+def words(*flags: str, mode: str = "batch", **variables: str) -> list[str]:
+    launch = Launch.of(mode, flags, variables)
+    return launch.words("/checkout/setup.py", "20260101-000000")
+
+
+def missing(*flags: str, mode: str = "batch", **variables: str) -> list[str]:
+    return [problem.partition(" ")[0] for problem in Launch.of(mode, flags, variables).missing()]
+
+
+def test_a_bucket_gives_the_places_that_are_not_given() -> None:
+    assert "--temp_location=gs://b/temp" in words(BUCKET="b")
+    assert "--staging_location=gs://b/staging" in words(BUCKET="gs://b/")
+    assert [w for w in words("--temp_location", "gs://c/t", BUCKET="b") if "temp_location" in w] == [
+        "--temp_location"
+    ]
+
+
+def test_a_flag_of_beams_other_name_for_it_wins_too() -> None:
+    assert "--machine_type=n1" in words("--worker_machine_type=n1", MACHINE_TYPE="n2")
+    assert "--machine_type=n2" not in words("--worker_machine_type=n1", MACHINE_TYPE="n2")
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "expected"),
+    [
+        ((), {}, []),
+        (IMAGE, {}, ["--no_use_public_ips"]),
+        (IMAGE, {"PUBLIC_IPS": "yes"}, ["--use_public_ips"]),
+        ((*IMAGE, "--use_public_ips"), {}, ["--use_public_ips"]),
+        ((), {"PUBLIC_IPS": "no"}, ["--no_use_public_ips"]),
+        (("--public_ips", "yes"), {"PUBLIC_IPS": "no"}, ["--use_public_ips"]),
+    ],
+)
+def test_workers_with_an_image_have_no_public_addresses_unless_they_are_wanted(
+    flags: Sequence[str], variables: dict[str, str], expected: Sequence[str]
+) -> None:
+    assert [word for word in words(*flags, **variables) if "public_ips" in word] == expected
+
+
+def test_workers_without_an_image_install_this_checkout() -> None:
+    assert "--setup_file=/checkout/setup.py" in words()
+    assert not [word for word in words(*IMAGE) if "setup_file" in word]
+    assert [word for word in words("--setup_file=mine/setup.py") if "setup_file" in word] == [
+        "--setup_file=mine/setup.py"
+    ]
+
+
+def test_a_name_is_made_unless_one_is_given_or_a_job_is_replaced() -> None:
+    assert "--job_name=beam-predict-streaming-20260101-000000" in words(mode="streaming")
+    assert "--job_name=photos" in words(JOB_NAME="photos")
+    assert not [word for word in words("--update") if "job_name" in word]
+
+
+def test_one_file_of_settings_serves_both_modes() -> None:
+    both = {
+        "INPUT": "gs://b/*",
+        "SUBSCRIPTION": "projects/p/subscriptions/s",
+        "STREAMING_MODE": "at_least_once",
+    }
+    batch, streaming = words(**both), words(mode="streaming", **both)
+    assert "--input=gs://b/*" in batch
+    assert not [word for word in batch if "subscription" in word or "service_options" in word]
+    assert "--input_subscription=projects/p/subscriptions/s" in streaming
+    assert "--dataflow_service_options=streaming_mode_at_least_once" in streaming
+    assert not [word for word in streaming if word.startswith("--input=")]
+    watching = words("--watch", "5", mode="streaming", **both)
+    assert "--input=gs://b/*" in watching
+    assert not [word for word in watching if "subscription" in word]
+
+
+def test_without_a_model_both_ways_to_give_one_are_told() -> None:
+    (told,) = (problem for problem in Launch.of("batch", [], {}).missing() if "--model" in problem)
+    assert "pass --model gs://my-bucket/model, or set MODEL=gs://my-bucket/model" in told
+    assert re.search(r"pass --endpoint \S+, or set ENDPOINT=\S+$", told)
+
+
+def test_a_flag_for_what_predicts_wins_over_the_other_in_the_environment() -> None:
+    def predicting(*flags: str, **variables: str) -> list[str]:
+        return [word for word in words(*flags, **variables) if word.startswith(("--model", "--endpoint"))]
+
+    address = "https://h/v1/models/m"
+    assert predicting("--endpoint", address, MODEL="gs://b/m") == [f"--endpoint={address}"]
+    assert predicting("--model", "gs://b/m", ENDPOINT=address) == ["--model=gs://b/m"]
+    assert predicting(ENDPOINT=address) == [f"--endpoint={address}"]
+    assert predicting(ENDPOINT=address, MODEL="gs://b/m") == ["--model=gs://b/m", f"--endpoint={address}"]
+
+
+def test_what_belongs_to_no_setting_is_passed_on_unchanged() -> None:
+    assert words("--max_batch_size", "8", "--experiments=a", "stray")[-4:] == [
+        "--max_batch_size",
+        "8",
+        "--experiments=a",
+        "stray",
+    ]
+
+
+def test_repeated_flags_stay_repeated() -> None:
+    given = words("--input", "gs://b/1", "--input", "gs://b/2", "--label=a=1", "--labels", "b=2,c=3")
+    assert [word for word in given if word.startswith(("--input=", "--labels="))] == [
+        *("--input=gs://b/1", "--input=gs://b/2", "--labels=a=1", "--labels=b=2", "--labels=c=3")
+    ]
+
+
+def test_a_mere_subnetwork_is_one_in_the_region() -> None:
+    assert "--subnetwork=regions/us-east1/subnetworks/a" in words(
+        "--region=us-east1", SUBNETWORK="a", REGION="x"
+    )
+    assert "--subnetwork=regions/r/subnetworks/a" in words(SUBNETWORK="regions/r/subnetworks/a")
+
+
+def test_what_each_mode_needs_is_missing() -> None:
+    common = ["--project", "--region", "--bucket", "--model", "--output"]
+    assert sorted(missing()) == sorted([*common, "--input"])
+    assert sorted(missing(mode="streaming")) == sorted([*common, "--input_subscription"])
+    assert "--input_subscription" not in missing("--input_topic", "projects/p/topics/t", mode="streaming")
+    assert "--bucket" not in missing("--temp_location=gs://b/t")
+    assert "--model" not in missing(MODEL="gs://b/m")
+    assert "--model" in missing(MODEL="")
+    assert "--model" not in missing("--endpoint=https://h/v1/models/m")
+    assert "--model" not in missing(ENDPOINT="https://h/v1/models/m")
+
+
+def test_words_that_a_setting_does_not_take_are_told() -> None:
+    launch = Launch.of("streaming", [], {"STREAMING_MODE": "atleastonce", "PUBLIC_IPS": "maybe"})
+    ips, mode = launch.problems()
+    assert ips == "--public_ips (or PUBLIC_IPS) must be one of yes, no; got 'maybe'"
+    assert mode.startswith(
+        "--streaming_mode (or STREAMING_MODE) must be one of exactly_once, at_least_once (did you"
+    )
+
+
+def test_a_file_is_read_as_a_shell_would(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "# a comment\n\nexport PROJECT=my-project\nLABELS='a=1, b=2'  # two\nIMAGE=\nMODEL=\"gs://b/m\"\n"
+    )
+    assert read_env_file(file) == {
+        "PROJECT": "my-project",
+        "LABELS": "a=1, b=2",
+        "IMAGE": "",
+        "MODEL": "gs://b/m",
+    }
+    assert read_env_file(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize("line", ["PROJECT", "PROJECT = a", "INPUT='gs://b", "1=2"])
+def test_a_line_that_is_no_assignment_is_told(tmp_path: Path, line: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"REGION=a\n{line}\n")
+    with pytest.raises(ValueError, match="line 2: must be NAME=VALUE"):
+        read_env_file(file)
+
+
+def test_names_that_are_nearly_settings_are_told() -> None:
+    assert list(misspelt(["PROJCT", "PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"])) == [
+        "PROJCT in .env is no setting; did you mean PROJECT?"
+    ]
+
+
+def test_each_setting_has_its_own_flag_and_variable() -> None:
+    assert len({setting.flag for setting in SETTINGS}) == len({s.variable for s in SETTINGS}) == len(SETTINGS)

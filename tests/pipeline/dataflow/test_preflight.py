@@ -1,0 +1,410 @@
+"""Each check before a job on Dataflow, made to fail once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from emulators.credentials import write_credentials
+from emulators.dataflow import Refused
+from options.parsing import read
+from pipeline.dataflow import checklist, preflight
+from pipeline.dataflow.checklist import Check, NotChecked, run_checks
+from pipeline.dataflow.image_versions import Image
+from pipeline.dataflow.launcher_versions import versions
+from pipeline.dataflow.names import job_name_problems, project_problems, region_problems
+from tests.google_cloud import BUCKET, GoogleCloud, add_image, google_cloud
+
+SECONDS_TO_FAIL = 10
+Problems = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[GoogleCloud]:
+    with google_cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def cloud(started: GoogleCloud, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
+    for name, value in started.variables.items():
+        monkeypatch.setenv(name, value)
+    started.dataflow.jobs.clear()
+    return started
+
+
+def report_of(flags: Sequence[str]) -> preflight.Report:
+    return preflight.inspect(read(flags))
+
+
+@pytest.fixture
+def problems(cloud: GoogleCloud) -> Problems:
+    """What is wrong with a job that is right but for what is changed; None takes a flag away."""
+
+    def find(**changed: str | None) -> list[str]:
+        flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in cloud.flags)
+        for name, value in changed.items():
+            flags.pop(name, None)
+            if value is not None:
+                flags[name] = value
+        return report_of(
+            [f"--{name}={value}" if value else f"--{name}" for name, value in flags.items()]
+        ).problems
+
+    return find
+
+
+def test_a_job_that_can_run_has_no_problem(cloud: GoogleCloud) -> None:
+    report = report_of(cloud.flags)
+    assert report.problems == []
+    assert report.predictor is not None
+    assert [name for (kind, name) in cloud.dataflow.requests if kind == "POST" and "jobs" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("region", "told"),
+    [
+        (None, "--region is missing: pass --region us-central1"),
+        ("us-centrall", "--region us-centrall is no region of Dataflow's; did you mean us-central1?"),
+        ("us-central9", "--region us-central9 is no region of Dataflow's; did you mean us-central1?"),
+        ("us-central1-a", "--region us-central1-a is a zone; its region is us-central1"),
+    ],
+)
+def test_a_region_that_is_none_is_told(problems: Problems, region: str | None, told: str) -> None:
+    (problem,) = problems(region=region)
+    assert problem.startswith(told)
+
+
+def test_a_region_that_only_dataflow_knows_is_left_to_it(cloud: GoogleCloud, problems: Problems) -> None:
+    cloud.dataflow.regions += ("moon-west1",)
+    try:
+        assert problems(region="moon-west1") == []
+    finally:
+        cloud.dataflow.regions = cloud.dataflow.regions[:-1]
+
+
+@pytest.mark.parametrize(
+    ("project", "told"),
+    [
+        (None, "--project is missing"),
+        ("123456789012", "--project 123456789012 is a project's number"),
+        ("My Project", "--project My Project is no id of a project"),
+    ],
+)
+def test_a_project_that_cannot_be_one_is_told(problems: Problems, project: str | None, told: str) -> None:
+    (problem,) = problems(project=project)
+    assert problem.startswith(told)
+
+
+def test_a_project_in_which_one_may_not_start_jobs_is_told(cloud: GoogleCloud, problems: Problems) -> None:
+    cloud.dataflow.projects = ("another-project",)
+    try:
+        (problem,) = problems()
+    finally:
+        cloud.dataflow.projects = None
+    assert problem.startswith("--project my-project: Dataflow refuses ")
+    assert "roles/dataflow.developer" in problem
+    assert "gcloud services enable dataflow.googleapis.com --project=my-project" in problem
+
+
+def test_a_missing_bucket_is_told_in_seconds_with_the_command_that_makes_it(problems: Problems) -> None:
+    start = time.monotonic()
+    (problem,) = problems(
+        temp_location="gs://no-such-bucket/temp", staging_location="gs://no-such-bucket/staging"
+    )
+    assert time.monotonic() - start < SECONDS_TO_FAIL
+    assert problem == (
+        "--temp_location gs://no-such-bucket/temp, --staging_location gs://no-such-bucket/staging cannot be "
+        "written: there is no bucket gs://no-such-bucket; `gcloud storage buckets create gs://no-such-bucket "
+        "--project=my-project --location=us-central1` makes one"
+    )
+
+
+@pytest.mark.parametrize(("place", "told"), [(None, "--temp_location is missing"), ("temp", "must be gs://")])
+def test_a_place_that_is_no_bucket_is_told(problems: Problems, place: str | None, told: str) -> None:
+    (problem,) = problems(temp_location=place)
+    assert told in problem
+
+
+def test_a_bucket_that_may_not_be_written_is_told(
+    cloud: GoogleCloud, problems: Problems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from google.api_core.exceptions import Forbidden
+
+    def refuse(_: str) -> None:
+        raise Forbidden("launcher does not have storage.objects.create access")
+
+    monkeypatch.setattr("pipeline.dataflow.preflight.storage.create", refuse)
+    (temporary, _) = problems()
+    assert temporary.endswith("you have no right to; roles/storage.objectAdmin on gs://photos-bucket is one")
+
+
+def test_nothing_is_left_in_the_buckets(cloud: GoogleCloud, problems: Problems) -> None:
+    def names() -> list[str]:
+        return [blob.name for blob in cloud.storage.list_blobs(BUCKET)]
+
+    before = names()
+    assert problems() == []
+    assert names() == before
+
+
+def test_a_typo_in_the_models_path_is_told(problems: Problems) -> None:
+    (problem,) = problems(model=f"gs://{BUCKET}/modle")
+    assert f"gs://{BUCKET}/modle" in problem
+
+
+def test_inputs_and_outputs_are_checked_as_for_any_runner(problems: Problems) -> None:
+    found = problems(input=f"gs://{BUCKET}/none/*.png", output="gs://no-such-bucket/out")
+    assert any(problem.startswith(f"--input gs://{BUCKET}/none/*.png: ") for problem in found)
+    assert any("cannot be written (there is no bucket gs://no-such-bucket)" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"), [("My_Photos", "my-photos"), ("9-lives", "lives"), ("photos-", "photos")]
+)
+def test_a_job_name_with_other_characters_is_told_with_one_that_can_be(
+    problems: Problems, name: str, suggested: str
+) -> None:
+    (problem,) = problems(job_name=name)
+    assert problem.startswith(f"--job_name {name}: must be lower-case letters, digits and -")
+    assert problem.endswith(f", such as {suggested}")
+
+
+def running_job(cloud: GoogleCloud, name: str) -> str:
+    from google.cloud import dataflow_v1beta3 as api
+
+    job = api.Job(id="a-job", name=name, current_state=api.JobState.JOB_STATE_RUNNING)
+    cloud.dataflow.jobs[job.id] = job
+    return str(job.id)
+
+
+def test_a_name_that_a_running_job_has_is_told(cloud: GoogleCloud, problems: Problems) -> None:
+    job_id = running_job(cloud, "photos")
+    (problem,) = problems(job_name="photos")
+    assert problem.startswith(f"--job_name photos is the name of a job that runs, {job_id}; give another")
+    assert problems(job_name="others") == []
+
+
+def test_an_update_of_no_job_is_told_with_those_that_run(cloud: GoogleCloud, problems: Problems) -> None:
+    running_job(cloud, "photos")
+    found = problems(job_name="fotos", update="", watch="5")
+    assert found == ["--update: there is no job fotos in us-central1 to replace; those that run: photos"]
+    assert problems(job_name="photos", update="", watch="5") == []
+
+
+@pytest.mark.parametrize(
+    ("part", "title"), [("python", "Python"), ("beam", "Apache Beam"), ("package", "beam-predict")]
+)
+def test_an_image_of_another_version_is_told(
+    cloud: GoogleCloud, problems: Problems, part: str, title: str
+) -> None:
+    other = {"python": "3.1.4", "beam": "2.0.0", "package": "0.0.1"}[part]
+    image = add_image(cloud.registry, f"other-{part}", **{part: other})
+    (problem,) = problems(sdk_container_image=image)
+    shown = "3.1" if part == "python" else other
+    assert f"--sdk_container_image {image} has {title} {shown}, the launching process " in problem
+
+
+def test_an_image_that_is_not_there_is_told(cloud: GoogleCloud, problems: Problems) -> None:
+    (problem,) = problems(sdk_container_image=f"{cloud.registry.host}/images/beam-predict:nine")
+    assert "its registry shows no such image (404" in problem
+
+
+def test_an_image_that_says_nothing_of_itself_is_reported(cloud: GoogleCloud) -> None:
+    image = cloud.registry.add("images/silent", "1", {})
+    flags = [flag for flag in cloud.flags if "sdk_container_image" not in flag]
+    report = report_of([*flags, f"--sdk_container_image={image}"])
+    assert report.problems == []
+    told = "has no label that tells its version of Python, Apache Beam, beam-predict"
+    assert f"not checked  image: {image} {told}" in str(report)
+
+
+def test_beams_own_image_is_known_by_its_name(problems: Problems) -> None:
+    here = versions()
+    python = here["beam-predict.python"]
+    found = problems(sdk_container_image=f"apache/beam_python{python}_sdk:2.1.0", setup_file="setup.py")
+    assert any(f"take beam_python{python}_sdk:{here['beam-predict.beam']}" in problem for problem in found)
+
+
+def test_a_registry_that_does_not_answer_is_reported(cloud: GoogleCloud) -> None:
+    flags = [flag for flag in cloud.flags if "sdk_container_image" not in flag]
+    report = report_of([*flags, "--sdk_container_image=localhost:9/images/beam-predict:1"])
+    assert report.problems == []
+    assert "not checked  image: localhost:9 does not tell its versions (ConnectionError)" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("eu.gcr.io/p/predict", ("eu.gcr.io", "p/predict", "latest")),
+        ("localhost:5000/a/b:1", ("localhost:5000", "a/b", "1")),
+        (
+            "apache/beam_python3.11_sdk:2.77.0",
+            ("registry-1.docker.io", "apache/beam_python3.11_sdk", "2.77.0"),
+        ),
+        ("python", ("registry-1.docker.io", "library/python", "latest")),
+        (f"gcr.io/p/i@sha256:{'a' * 64}", ("gcr.io", "p/i", f"sha256:{'a' * 64}")),
+    ],
+)
+def test_names_of_images_are_read_as_docker_reads_them(name: str, parts: tuple[str, str, str]) -> None:
+    image = Image.parse(name)
+    assert (image.registry, image.name, image.reference) == parts
+
+
+@pytest.mark.parametrize("name", ["", "gcr.io/p/Upper:1", "gcr.io/p/a b", "gcr.io/p/i:"])
+def test_what_is_no_name_of_an_image_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="write REGISTRY/NAME:TAG"):
+        Image.parse(name)
+
+
+def test_a_service_account_that_is_none_is_told(problems: Problems) -> None:
+    (problem,) = problems(service_account_email="predict")
+    assert problem.startswith("--service_account_email predict: must be NAME@PROJECT.iam.gserviceaccount.com")
+
+
+def test_without_credentials_the_rest_is_told_as_far_as_it_can_be(
+    cloud: GoogleCloud, problems: Problems, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
+    start = time.monotonic()
+    found = problems(region="us-central9", job_name="Photos", temp_location="gs://no-such-bucket/temp")
+    assert time.monotonic() - start < SECONDS_TO_FAIL
+    assert found[0].startswith("no credentials were found; run `gcloud auth application-default login`")
+    assert found[1].startswith("--region us-central9 is no region of Dataflow's; did you mean")
+    assert found[2].startswith("--job_name Photos: must be")
+    assert len(found) == 3
+
+
+def test_credentials_that_are_no_longer_valid_are_told(
+    cloud: GoogleCloud, problems: Problems, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = write_credentials(tmp_path, f"{cloud.dataflow.endpoint}/no-such-path")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    (problem,) = problems()
+    assert problem.startswith("the credentials are not valid (")
+
+
+def test_dataflow_that_does_not_answer_is_told(cloud: GoogleCloud, problems: Problems) -> None:
+    (problem,) = problems(dataflow_endpoint="http://localhost:9")
+    assert problem.startswith("http://localhost:9 does not answer as it should (")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"setup_file": "setup.py"}, "would be installed at the start of each worker over what"),
+        ({"update": "", "job_name": "photos"}, "--update replaces a streaming job, and this is none"),
+        ({"update": "", "watch": "5"}, "--update needs --job_name"),
+        ({"transform_name_mapping": '{"a": "b"}'}, "--transform_name_mapping has no effect without --update"),
+        (
+            {"dataflow_service_options": "streaming_mode_at_least_once"},
+            "is for streaming, and this job is none",
+        ),
+        (
+            {
+                "predict_accelerator": "type:nvidia-tesla-t4;count:1;install-nvidia-driver",
+                "dataflow_service_options": "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver",
+            },
+            "exclude each other",
+        ),
+        ({"flexrs_goal": "COST_OPTIMIZED", "watch": "5"}, "--flexrs_goal COST_OPTIMIZED is for batch"),
+        ({"flexrs_goal": "COST_OPTIMIZED", "predict_min_ram": "16GB"}, "leave one of them out"),
+        ({"predict_accelerator": "nvidia-tesla-t4"}, "must be such as 'type:nvidia-tesla-t4;count:1;"),
+        ({"predict_min_ram": "much"}, "must be a number with a unit, such as 16GB"),
+        ({"num_workers": "5", "max_num_workers": "2"}, "--num_workers 5 is above --max_num_workers 2"),
+        ({"num_workers": "0"}, "--num_workers 0: must be a whole number of at least 1"),
+        ({"worker_region": "us-east1", "worker_zone": "us-east1-b"}, "exclude each other"),
+        ({"subnetwork": "default"}, "must be regions/us-central1/subnetworks/NAME, or its URL"),
+        ({"subnetwork": "regions/us-east1/subnetworks/a"}, "is not in --region us-central1"),
+        ({"labels": "Team=photos"}, "--labels Team=photos: must be NAME=VALUE of lower-case letters"),
+        ({"streaming": ""}, "--streaming: --input ends"),
+        ({"input": "images/*.png"}, "is on this machine, and Dataflow's workers are not"),
+        ({"model": "examples/digits/model"}, "is on this machine, and Dataflow's workers are not"),
+        ({"output": "out"}, "is on this machine, and Dataflow's workers are not"),
+        ({"sdk_container_image": None}, "Dataflow's workers have no beam-predict"),
+        ({"sdk_container_image": None, "setup_file": "no/setup.py"}, "must be the setup.py of a checkout"),
+        ({"sdk_container_image": "apache/beam_python3.11_sdk:2.77.0"}, "is Beam's own, without beam-predict"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_told(
+    problems: Problems, changed: dict[str, str | None], told: str
+) -> None:
+    assert any(told in problem for problem in problems(**changed)), problems(**changed)
+
+
+def test_all_is_told_at_once_in_seconds(cloud: GoogleCloud, problems: Problems) -> None:
+    start = time.monotonic()
+    found = problems(
+        region="us-centrall",
+        job_name="Photos",
+        temp_location="gs://no-such-bucket/temp",
+        model=f"gs://{BUCKET}/modle",
+        input=f"gs://{BUCKET}/none/*",
+        service_account_email="predict",
+        num_workers="0",
+        sdk_container_image=f"{cloud.registry.host}/images/none:1",
+    )
+    assert time.monotonic() - start < SECONDS_TO_FAIL
+    assert len(found) == 8, found
+
+
+def test_a_refusal_of_the_service_is_no_crash(cloud: GoogleCloud, problems: Problems) -> None:
+    refused = Refused(503, "UNAVAILABLE", "The service is currently unavailable.")
+    cloud.dataflow.list_refusals.append(refused)
+    (problem,) = problems()
+    assert "does not answer as it should (503" in problem
+
+
+def test_a_model_in_the_image_is_read_where_the_image_has_it(problems: Problems) -> None:
+    from tests.conftest import MODEL
+
+    assert problems(model=str(MODEL.resolve())) == []
+
+
+def test_names_that_are_right_are_left_alone() -> None:
+    assert not [*project_problems("google.com:my-project"), *region_problems("europe-west12")]
+    assert not [*job_name_problems("a"), *job_name_problems(None)]
+
+
+def test_what_takes_too_long_is_not_waited_for_once_something_is_wrong() -> None:
+    import threading
+
+    never = threading.Event()
+
+    def waits() -> list[str]:
+        never.wait()
+        return []
+
+    start = time.monotonic()
+    outcomes = run_checks([Check("slow", waits), Check("quick", lambda: ["it is wrong"])], patience=0.2)
+    never.set()
+    assert time.monotonic() - start < checklist.PATIENCE_SECONDS
+    assert outcomes[1].problems == ("it is wrong",)
+    assert outcomes[0].problems[0].startswith("slow: no answer within 0 s")
+
+
+def test_what_is_right_may_take_its_time() -> None:
+    def slow() -> list[str]:
+        time.sleep(0.3)
+        return []
+
+    (outcome,) = run_checks([Check("slow", slow)], patience=0.05)
+    assert not outcome.problems
+
+
+def test_a_check_that_crashes_is_a_problem_and_one_that_cannot_be_made_is_none() -> None:
+    def crashes() -> list[str]:
+        raise RuntimeError("no disk")
+
+    def cannot() -> list[str]:
+        raise NotChecked("nobody is there to ask")
+
+    crashed, left = run_checks([Check("one", crashes), Check("two", cannot)])
+    assert crashed.problems == ("RuntimeError: no disk",)
+    assert (left.problems, left.not_checked) == ((), "nobody is there to ask")

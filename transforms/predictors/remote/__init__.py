@@ -1,0 +1,1 @@
+"""A model that is served elsewhere, as a predictor."""

@@ -1,0 +1,65 @@
+"""What has become of requests, as it is counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RequestReport:
+    """What has become of requests in some time.
+
+    Attributes:
+        requests: How many were sent, those that were sent again included.
+        retries: How many of them were sent again.
+        throttled_seconds: How long threads have waited, added up, because the server has asked for it,
+            because it rejects most requests, or because too much was sent again; not mere backoff.
+        failures: How many had no usable answer, by `CallFailed.status`.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    throttled_seconds: float = 0.0
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+class RequestTally:
+    """Counts what becomes of requests; used by any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clear()
+
+    def count_request(self, *, again: bool) -> None:
+        """Count a request that is sent, for the first time or again."""
+        with self._lock:
+            self._requests += 1
+            self._retries += again
+
+    def count_failure(self, status: str) -> None:
+        """Count a request that has no usable answer."""
+        with self._lock:
+            self._failures[status] += 1
+
+    def count_throttled(self, seconds: float) -> None:
+        """Count time that a thread has waited for the server's sake."""
+        with self._lock:
+            self._throttled_seconds += seconds
+
+    def take(self) -> list[RequestReport]:
+        """Return what was counted since this was last called: one report, or none where there is nothing."""
+        with self._lock:
+            report = RequestReport(
+                self._requests, self._retries, self._throttled_seconds, dict(self._failures)
+            )
+            self._clear()
+        return [] if report == RequestReport() else [report]
+
+    def _clear(self) -> None:
+        self._requests = 0
+        self._retries = 0
+        self._throttled_seconds = 0.0
+        self._failures: Counter[str] = Counter()
