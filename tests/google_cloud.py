@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,3 +164,11 @@ def checkout(folder: Path) -> Checkout:
         (made.bin / name).write_text(text)
         (made.bin / name).chmod(0o755)
     return made
+
+
+def installed(names: Iterable[str]) -> list[str]:
+    """Return which of the staged files workers install: not the list of packages, which Beam adds for people.
+
+    It does so only where there is a pip in the environment of the launch.
+    """
+    return [name for name in names if name != "submission_environment_dependencies.txt"]

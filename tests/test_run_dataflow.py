@@ -17,7 +17,17 @@ from emulators.pubsub import create_subscription, create_topic
 from options.settings import SETTINGS, read_env_file
 from tests.conftest import ROOT
 from tests.digits_endpoint import ADDRESS, FLAGS, digits_endpoint, proxied
-from tests.google_cloud import BUCKET, COMMAND, PROJECT, REGION, Checkout, GoogleCloud, checkout, google_cloud
+from tests.google_cloud import (
+    BUCKET,
+    COMMAND,
+    PROJECT,
+    REGION,
+    Checkout,
+    GoogleCloud,
+    checkout,
+    google_cloud,
+    installed,
+)
 
 GPU = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 SECONDS_TO_ACCEPTED = 25
@@ -96,7 +106,7 @@ def test_a_job_in_batch_arrives_as_the_settings_describe_it(
     assert (pool.machine_type, pool.disk_size_gb) == ("n2-standard-4", 50)
     assert (pool.num_workers, pool.autoscaling_settings.max_num_workers) == (2, 20)
     assert {image.container_image for image in pool.sdk_harness_container_images} == {cloud.image}
-    assert not pool.packages  # the image has all that the workers need
+    assert not installed(package.name for package in pool.packages)  # the image has all that the workers need
     assert options_of(cloud)["max_batch_size"] == 8
     assert result.stdout == (
         f"started job photos, {job.id}\n"
@@ -161,7 +171,7 @@ def test_without_an_image_the_package_is_staged(
     result = user.run("batch", endpoint, "--no_wait", cwd=tmp_path, env=env)
     assert result.returncode == 0, result.stderr
     (pool,) = cloud.dataflow.job.environment.worker_pools
-    assert [package.name for package in pool.packages] == ["workflow.tar.gz"]
+    assert installed(package.name for package in pool.packages) == ["workflow.tar.gz"]
     assert pool.ip_configuration == WorkerIPAddressConfiguration.WORKER_IP_UNSPECIFIED
     assert cloud.staged("workflow.tar.gz")
 

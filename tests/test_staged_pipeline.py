@@ -19,7 +19,7 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 from tests.conftest import ROOT
 from tests.environments import build_wheel, clean_environment, run
-from tests.google_cloud import BUCKET, DIGITS, GoogleCloud, checkout, google_cloud
+from tests.google_cloud import BUCKET, DIGITS, GoogleCloud, checkout, google_cloud, installed
 
 GPU = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 SUBSCRIPTION = "projects/my-project/subscriptions/photos"
@@ -134,7 +134,7 @@ def test_each_environment_is_an_image_with_the_staged_package(staged: Staged) ->
             beam_runner_api_pb2.ArtifactUrlPayload.FromString(artifact.type_payload).url
             for artifact in environment.dependencies
         ]
-        assert [url.rpartition("/")[2] for url in urls] == ["workflow.tar.gz"]
+        assert installed(url.rpartition("/")[2] for url in urls) == ["workflow.tar.gz"]
 
 
 def in_processes_of(
