@@ -124,7 +124,12 @@ METRICS = (
     Metric(MODEL_LOAD_MSEC, "distribution", "ms", "of a load"),
     Metric(WARM_UP_MSEC, "distribution", "ms", "of the warm-up after it"),
     Metric(VERSION_SWAPS, "counter", "swaps", "newer versions of the model that have taken over"),
-    Metric(VERSIONS_REFUSED, "counter", "versions", "newer versions that are broken, and were not used"),
+    Metric(
+        VERSIONS_REFUSED,
+        "counter",
+        "versions",
+        "newer versions that are broken, or have another signature, and were not used",
+    ),
     Metric(
         ENGINE,
         "counter",

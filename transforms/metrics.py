@@ -120,6 +120,10 @@ def count_requests(report: RequestReport) -> None:
     _counter(THROTTLED_SECONDS).inc(_whole_seconds.of(report.throttled_seconds))
     for status, count in report.failures.items():
         _counter(f"{REQUEST_FAILURES}/{status}").inc(count)
+    if report.version_swaps:  # else the counters would be there, and be 0, where no version is asked for
+        _counter(VERSION_SWAPS).inc(report.version_swaps)
+    if report.versions_refused:
+        _counter(VERSIONS_REFUSED).inc(report.versions_refused)
 
 
 def count_batch(size: int, full_size: int, predictions: int, seconds: float) -> None:

@@ -163,7 +163,7 @@ class Probe:
 
     def _ask(self, request: Request) -> Reply:
         """Ask, and again where that may help: a few times, since a person waits."""
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + max(_SECONDS, self.connection.policy.request_timeout)
         for tries_left in reversed(range(_TRIES)):
             try:
                 return self.transport.call(request, max(deadline - time.monotonic(), 1))

@@ -109,7 +109,7 @@ class RemotePredictor:
                 raise redacted(failed, caller.transport.redact) from None
 
         signature = self.served or self.signature
-        return ServedVersion(self.model_version, signature, ask, poll_seconds=self.poll_seconds)
+        return ServedVersion(self.model_version, signature, ask, caller.tally, poll_seconds=self.poll_seconds)
 
 
 def encode(values: Values | ItemError, feed: Feed, wire: WireFormat) -> EncodedItem | ItemError:

@@ -18,12 +18,16 @@ class RequestReport:
         throttled_seconds: How long threads have waited, added up, because the server has asked for it,
             because it rejects most requests, or because too much was sent again; not mere backoff.
         failures: How many had no usable answer, by `CallFailed.status`.
+        version_swaps: How often another version of the served model was asked for from then on.
+        versions_refused: How many versions that the server has were not taken.
     """
 
     requests: int = 0
     retries: int = 0
     throttled_seconds: float = 0.0
     failures: Mapping[str, int] = field(default_factory=dict)
+    version_swaps: int = 0
+    versions_refused: int = 0
 
 
 class RequestTally:
@@ -49,11 +53,26 @@ class RequestTally:
         with self._lock:
             self._throttled_seconds += seconds
 
+    def count_version_swap(self) -> None:
+        """Count another version of the served model that is asked for from now on."""
+        with self._lock:
+            self._version_swaps += 1
+
+    def count_version_refused(self) -> None:
+        """Count a version that the server has, and that cannot be asked for."""
+        with self._lock:
+            self._versions_refused += 1
+
     def take(self) -> list[RequestReport]:
         """Return what was counted since this was last called: one report, or none where there is nothing."""
         with self._lock:
             report = RequestReport(
-                self._requests, self._retries, self._throttled_seconds, dict(self._failures)
+                self._requests,
+                self._retries,
+                self._throttled_seconds,
+                dict(self._failures),
+                self._version_swaps,
+                self._versions_refused,
             )
             self._clear()
         return [] if report == RequestReport() else [report]
@@ -63,3 +82,5 @@ class RequestTally:
         self._retries = 0
         self._throttled_seconds = 0.0
         self._failures: Counter[str] = Counter()
+        self._version_swaps = 0
+        self._versions_refused = 0

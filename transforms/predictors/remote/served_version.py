@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from transforms.predictors.base import Signature
+from transforms.predictors.remote.request_report import RequestTally
 from transforms.predictors.remote.wire import CallFailed, Metadata
 
 _LOGGER = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class ServedVersion:
         version: The version at launch.
         signature: What a version must have to be taken.
         ask: Asks the server what it has.
+        tally: Counts the versions that take over, and those that cannot.
         poll_seconds: How often to ask for a newer one; 0 for only when the present one is gone.
         clock: Tells the time, in seconds.
     """
@@ -34,6 +36,7 @@ class ServedVersion:
         version: str,
         signature: Signature,
         ask: Callable[[], Metadata],
+        tally: RequestTally,
         *,
         poll_seconds: float = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -41,6 +44,8 @@ class ServedVersion:
         self._version = version
         self._signature = signature
         self._ask = ask
+        self._tally = tally
+        self._refused: str | None = None
         self._poll_seconds = poll_seconds
         self._clock = clock
         self._asked = clock()
@@ -77,13 +82,16 @@ class ServedVersion:
         if version is None or version == self._version:
             return
         signature = found.signatures.get(self._signature.name)
-        if signature != self._signature:
+        if signature == self._signature:
+            _LOGGER.warning("version %s takes over from %s", version, self._version)
+            self._version = version
+            self._tally.count_version_swap()
+        elif version != self._refused:  # it is told once
             _LOGGER.error(
                 "version %s is not taken, for its signature is %s; it must be %s",
                 version,
                 signature,
                 self._signature,
             )
-            return
-        _LOGGER.warning("version %s takes over from %s", version, self._version)
-        self._version = version
+            self._refused = version
+            self._tally.count_version_refused()
