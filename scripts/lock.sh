@@ -20,7 +20,7 @@ compile() { # LOCK OLDEST_PYTHON SOURCE ARGUMENT...
   shift 2
   # --no-emit-index-url: where the packages come from is the business of whoever installs them.
   uv pip compile --universal --python-version "$oldest" --generate-hashes --no-emit-index-url --quiet \
-    --constraint requirements-constraints.in --output-file "$lock" "$@"
+    --constraint requirements-constraints.in --override requirements-overrides.in --output-file "$lock" "$@"
 }
 
 compile requirements.lock 3.10 setup.py "$@"

@@ -150,15 +150,15 @@ if [ -d "$root" ]; then ln -sf "{command}" "$root/.venv/bin/beam-predict"; fi
 """
 
 
-def checkout(folder: Path) -> Checkout:
-    """Copy the scripts."""
+def checkout(folder: Path, command: Path = COMMAND) -> Checkout:
+    """Copy the scripts, for which a command stands for the one that is installed."""
     made = Checkout(folder / "a checkout", folder / "bin")
     made.bin.mkdir(parents=True)
     shutil.copytree(ROOT / "scripts", made.root / "scripts")
     for name in ("run_dataflow.sh", "setup.py", "requirements.lock"):
         shutil.copy(ROOT / name, made.root)
     for name, text in (
-        ("uv", _UV.format(command=COMMAND)),
+        ("uv", _UV.format(command=command)),
         ("python3", f'#!/usr/bin/env bash\nexec "{sys.executable}" "$@"\n'),
     ):
         (made.bin / name).write_text(text)

@@ -18,10 +18,11 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 from tests.conftest import ROOT
-from tests.environments import build_wheel, clean_environment, run
+from tests.environments import build_wheel, clean_environment, locked_environment, run
 from tests.google_cloud import BUCKET, DIGITS, GoogleCloud, checkout, google_cloud, installed
 
 GPU = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+RIGHT_FITTING = "--experiments=enable_streaming_rightfitting"  # without effect in batch
 SUBSCRIPTION = "projects/my-project/subscriptions/photos"
 
 LOAD = """
@@ -51,18 +52,26 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Staged:
-    """What lies in the bucket when a job was accepted, and a Python that has the staged package."""
+    """What lies in the bucket when a job was accepted, and a Python that has the staged package.
+
+    Attributes:
+        launcher: The Python of the launches, which has what a user's has.
+        told: What the launches have written to standard error.
+    """
 
     cloud: GoogleCloud
     batch: Path
     streaming: Path
     python: Path
+    launcher: Path
+    told: str
 
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
     folder = tmp_path_factory.mktemp("staged")
-    user = checkout(folder)
+    command = locked_environment(folder / "locked", ROOT / "requirements.lock")
+    user, told = checkout(folder, command), ""
     with google_cloud() as cloud:
         jobs = {
             "batch": {"PREDICT_ACCELERATOR": GPU},
@@ -71,13 +80,15 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
         for mode, settings in jobs.items():
             env = {**cloud.variables, **cloud.settings, **settings, "IMAGE": ""}
             flags = (f"--dataflow_endpoint={cloud.dataflow.endpoint}", "--no_wait", "--skip_preflight")
-            result = user.run(mode, *flags, cwd=folder, env=env)
+            result = user.run(mode, *flags, RIGHT_FITTING, cwd=folder, env=env)
             assert result.returncode == 0, result.stderr
+            told += result.stderr
             (folder / f"{mode}.pb").write_bytes(cloud.staged("pipeline.pb"))
         sdist = folder / "workflow.tar.gz"
         sdist.write_bytes(cloud.staged("workflow.tar.gz"))
         python = clean_environment(folder / "clean", build_wheel(sdist, folder))
-        yield Staged(cloud, folder / "batch.pb", folder / "streaming.pb", python)
+        launcher = command.with_name("python")
+        yield Staged(cloud, folder / "batch.pb", folder / "streaming.pb", python, launcher, told)
 
 
 def pipeline_of(file: Path) -> beam_runner_api_pb2.Pipeline:
@@ -87,6 +98,13 @@ def pipeline_of(file: Path) -> beam_runner_api_pb2.Pipeline:
 
 def labels_of(pipeline: beam_runner_api_pb2.Pipeline) -> set[str]:
     return {step.unique_name for step in pipeline.components.transforms.values()}
+
+
+def test_the_lock_has_all_that_a_launch_without_an_image_takes(staged: Staged, tmp_path: Path) -> None:
+    find = "import importlib.util; print(importlib.util.find_spec('pytest'))"
+    assert run(staged.launcher, "-c", find, cwd=tmp_path) == "None\n"
+    assert "No module named" not in staged.told
+    assert "Traceback" not in staged.told
 
 
 @pytest.mark.parametrize("mode", ["batch", "streaming"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from transforms.predictors.daemon_pool import DaemonPool
 
@@ -12,7 +13,8 @@ Tag = TypeVar("Tag")
 Made = TypeVar("Made")
 
 
-class _Started(NamedTuple, Generic[Tag]):
+@dataclass(frozen=True)
+class _Started(Generic[Tag]):
     tag: Tag
     size: int
 
