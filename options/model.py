@@ -85,9 +85,9 @@ class ModelOptions(FlagGroup, PipelineOptions):
         Flag(
             "model_sharing",
             "Whether the model is loaded once for each process, or once for each machine, which saves memory "
-            "where several processes work on it.",
+            "where several processes work on it. Not given: machine where Dataflow's workers have a GPU, "
+            "which one process then uses for all; else process.",
             Choice(MODEL_SHARINGS),
-            MODEL_SHARINGS[0],
         ),
     )
 

@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Command] = {
     PREDICT: Command("pipeline.run", "predict", "predict over files; the word may be left out"),
     "inspect": Command("pipeline.inspect_model", "main", "tell what a model is and how it would be used"),
     "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
+    "fetch": Command("pipeline.fetch_model", "main", "copy a model from a bucket to a folder, for an image"),
     "replay": Command("pipeline.replay", "main", "make a list of what became dead letters, to try it again"),
     "serve": Command(
         "pipeline.serve", "main", "serve a model over HTTP, for other programs and for --endpoint"

@@ -1,4 +1,4 @@
-"""What `beam-predict inspect` and `convert` share: their command lines, and which model one means."""
+"""What `beam-predict inspect`, `convert` and `fetch` share: command lines, and which model one means."""
 
 from __future__ import annotations
 
@@ -58,11 +58,15 @@ def choose_model(model: ModelOptions) -> ChosenModel:
 
 
 def make_parser(
-    prog: str, description: str, usage: str, groups: Mapping[str, Sequence[Flag]]
+    prog: str,
+    description: str,
+    usage: str,
+    groups: Mapping[str, Sequence[Flag]],
+    model_flags: Sequence[Flag] = MODEL_FLAGS,
 ) -> argparse.ArgumentParser:
     """Build a parser of the flags of a model, and of others by their titles."""
     parser = Parser(prog=prog, description=description, usage=usage, allow_abbrev=False)
-    for title, flags in {ModelOptions.TITLE: MODEL_FLAGS, **groups}.items():
+    for title, flags in {ModelOptions.TITLE: model_flags, **groups}.items():
         add_flags(parser.add_argument_group(title), flags)
     return parser
 

@@ -24,7 +24,7 @@ from apache_beam.utils.multi_process_shared import MultiProcessShared
 from apache_beam.utils.shared import Shared
 
 from transforms.predictors.base import Predictor
-from transforms.predictors.local_copy import cache_folder
+from transforms.predictors.cache_folders import cache_folder
 from transforms.predictors.predict_records import predict_each, records_of
 from transforms.predictors.reports import Report, new_reports
 from transforms.predictors.serving_model import Event

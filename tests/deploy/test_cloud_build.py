@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,12 @@ import pytest
 import yaml
 from google.cloud.devtools import cloudbuild_v1
 from google.protobuf import json_format
+
+from emulators.storage import HOST_VARIABLE, fake_gcs_server, storage_client_of
+from tests.conftest import MODEL
+from transforms.predictors import local_copy as local_copy_module
+from transforms.predictors.cache_folders import CACHE_VARIABLE
+from transforms.predictors.local_copy import local_copy
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "cloudbuild.yaml"
@@ -84,3 +92,55 @@ def test_the_model_is_added_to_both_images_where_there_is_one(
     )
     assert [line.rpartition("--tag ")[2].split()[0] for line in result.stdout.splitlines()] == built
     assert "$_" not in step.script  # Cloud Build leaves scripts as they are
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """Yield the address of a bucket with the model of the digits."""
+    with fake_gcs_server() as host, storage_client_of(host) as client:
+        models = client.create_bucket("models")
+        for path in MODEL.rglob("*"):
+            if path.is_file():
+                models.blob(f"digits/{path.relative_to(MODEL)}").upload_from_filename(str(path))
+        yield host
+
+
+def test_the_image_that_was_built_fetches_the_model_for_its_workers(
+    build: Any, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = step_of(build, "fetch-model")
+    assert substituted(step.name, build) == substituted(build.images[0], build)
+    script = step.script.replace("/workspace", str(tmp_path))
+    run_script(script, step, build, HOST=bucket, MODEL="gs://models/digits")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(local_copy_module, "_copy", None)  # nothing is copied any more
+    copy = Path(local_copy("gs://models/digits"))
+    assert (copy / "saved_model.pb").read_bytes() == (MODEL / "saved_model.pb").read_bytes()
+
+
+def test_without_a_model_none_is_fetched(build: Any, tmp_path: Path) -> None:
+    step = step_of(build, "fetch-model")
+    run_script(step.script.replace("/workspace", str(tmp_path)), step, build, HOST="", MODEL="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_fetched_is_what_goes_into_the_image(build: Any) -> None:
+    (folder,) = re.findall(r"--folder (\S+)", step_of(build, "fetch-model").script)
+    assert step_of(build, "model").script.split("docker build")[1].split()[-2] == folder
+
+
+def step_of(build: Any, name: str) -> Any:
+    (step,) = (step for step in build.steps if step.id == name)
+    return step
+
+
+def run_script(script: str, step: Any, build: Any, **values: str) -> None:
+    """Run a step's script where `beam-predict` is, as in the image."""
+    settings = dict(text.split("=", 1) for text in step.env)
+    assert settings == {"MODEL": "${_MODEL}"}
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "MODEL": values["MODEL"],
+        HOST_VARIABLE: values["HOST"],
+    }
+    subprocess.run(["bash", "-c", script], env=environment, check=True)

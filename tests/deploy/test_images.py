@@ -17,6 +17,7 @@ import pytest
 
 from emulators.processes import MissingProgram
 from pipeline.dataflow.image_versions import BEAM, PACKAGE
+from transforms.predictors.cache_folders import CACHE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -126,3 +127,17 @@ def test_what_is_copied_is_enough_to_build_the_package(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(list(tmp_path.glob("*.whl"))) == 1
+
+
+def test_workers_look_for_the_model_where_it_was_copied_to() -> None:
+    found = instructions(DEPLOY / "model.Dockerfile")
+    settings = dict(text.split("=", 1) for name, text in found if name == "ENV")
+    (copied_to,) = (text.split()[-1] for name, text in found if name == "COPY")
+    assert settings[CACHE_VARIABLE] == copied_to
+    assert settings["BEAM_PREDICT_IMAGE"] == "${IMAGE}"
+
+
+def test_whoever_an_image_runs_as_may_read_the_model_and_only_root_change_it() -> None:
+    (copy,) = (text for name, text in instructions(DEPLOY / "model.Dockerfile") if name == "COPY")
+    assert "--chmod=755" in copy.split()
+    assert "--chown" not in copy  # root's is trusted by all, another user's by nobody else

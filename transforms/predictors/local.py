@@ -20,8 +20,8 @@ from transforms.records import FileBytes, Outputs
 class Source(Protocol):
     """Where a model comes from."""
 
-    def fingerprint(self) -> str:
-        """Tell the model from others by its content."""
+    def fingerprint_of_copy(self) -> str:
+        """Tell the model from others by its content, as it is on this machine: copied there if need be."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class LocalPredictor:
         Raises:
             ModelError: It cannot be loaded, or is no longer what it was when the predictor was made.
         """
-        if self.source is not None and self.source.fingerprint() != self.content:
+        if self.source is not None and self.source.fingerprint_of_copy() != self.content:
             raise ModelError(
                 f"--model {self.model} has changed since the start; give each version a folder of its own"
             )

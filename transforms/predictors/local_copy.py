@@ -1,41 +1,34 @@
 """Models in Cloud Storage and elsewhere, copied once to each worker machine.
 
-The copies are kept in a folder for all processes of a user: `BEAM_PREDICT_CACHE`, or one in the system's
-folder for temporary files. A copy's name follows from the model's name and from the generations of its files,
-so that another content is another copy; it appears under that name when it is whole. Of each model the
-last few copies are kept, for a process that loads one version may be a swap behind the others; and all that
-were used lately, for models whose names are numbers look like versions of one.
+The copies are in a folder for all processes of a user, see `cache_folders`. A copy's name follows from the
+model's name and from the generations of its files, so that another content is another copy; it appears under
+that name when it is whole. So an image can bring copies with it, which `keep_copy` has made: as long as the
+model is the same, nothing is downloaded. Which copies stay is told by `kept_copies`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from transforms import storage
 from transforms.errors import ModelError, ReadError, StorageUnavailable
+from transforms.predictors.cache_folders import CACHE_VARIABLE, cache_folders
+from transforms.predictors.kept_copies import UNFINISHED, keep, locked, prune, prune_remains
 from transforms.records import FileRef
-
-CACHE_VARIABLE = "BEAM_PREDICT_CACHE"
-KEPT_COPIES = 3
-KEPT_SECONDS = 900.0
-"""How long a copy stays after it was asked for; longer than it takes to load a model from it."""
 
 _THREADS = 8
 _LARGE_BYTES = 64 << 20  # such files are held in memory one at a time
 _NO_LIMIT = 1 << 62
 _VERSION = re.compile(r"/[0-9]+(/[^/]*)?$")
-_COPY = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")  # Beam keeps locks of its own in the same folder
+_LOGGER = logging.getLogger(__name__)
 
 
 def local_copy(uri: str) -> str:
@@ -50,8 +43,33 @@ def local_copy(uri: str) -> str:
     """
     if storage.is_local(uri):
         return uri
+    with _explained(uri):
+        return _found_or_copied(uri.rstrip("/"))
+
+
+def keep_copy(uri: str, folder: Path) -> str:
+    """Copy a model to a folder where the copy stays until somebody deletes it, and return its path there.
+
+    Whoever has that folder as `BEAM_PREDICT_CACHE`, in an image say, finds the copy in it.
+
+    Args:
+        uri: A folder or a file that is not local.
+        folder: There is one, and this process may write there.
+
+    Raises:
+        ModelError: As for `local_copy`.
+    """
+    with _explained(uri):
+        files, name = _listed(uri := uri.rstrip("/"))
+        _copied(files, folder / name)
+        keep(folder / name)
+        return _path(uri, files, folder / name)
+
+
+@contextlib.contextmanager
+def _explained(uri: str) -> Iterator[None]:
     try:
-        return _copied(uri)
+        yield
     except ReadError as error:
         raise ModelError(f"--model {uri} cannot be copied to this machine: {error}") from error
     except OSError as error:  # no space is left, say
@@ -59,30 +77,42 @@ def local_copy(uri: str) -> str:
         raise ModelError(f"--model {uri} cannot be copied to this machine: {error}") from unavailable
 
 
-def cache_folder() -> Path:
-    """Return the folder that holds the copies, and make it where it is missing.
+def _found_or_copied(uri: str) -> str:
+    files, name = _listed(uri)
+    folders = cache_folders()
+    if folders.read_only is not None and _is_whole(folders.read_only / name, files):
+        return _path(uri, files, folders.read_only / name)
+    if folders.read_only is not None and not (folders.own / name).exists():
+        _LOGGER.warning(
+            "%s=%s has no copy of %s as it is now, and cannot be written; it is copied to %s",
+            *(CACHE_VARIABLE, folders.read_only, uri, folders.own),
+        )
+    _copied(files, folders.own / name)
+    prune(folders.own, name.partition("-")[0])
+    prune_remains(folders.own)
+    return _path(uri, files, folders.own / name)
 
-    Raises:
-        ModelError: It belongs to another user, who could put models of his own there.
-    """
-    default = os.path.join(tempfile.gettempdir(), f"beam-predict-{os.getuid()}")
-    folder = Path(os.environ.get(CACHE_VARIABLE) or default)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ModelError(f"{folder} belongs to another user; set {CACHE_VARIABLE} to a folder of your own")
-    return folder
 
-
-def _copied(uri: str) -> str:
+def _listed(uri: str) -> tuple[Mapping[str, FileRef], str]:
+    """List a model's files, and tell the name of a copy of just these."""
     files = _files(uri)
-    model, content = _digest(_VERSION.sub("", uri)), _digest(*(str(files[name]) for name in sorted(files)))
-    copy = cache_folder() / f"{model}-{content}"
-    with _locked(copy):
+    content = _digest(*(_identity(files[name]) for name in sorted(files)))
+    return files, f"{_digest(_VERSION.sub('', uri))}-{content}"
+
+
+def _identity(file: FileRef) -> str:
+    """Tell a content; alike in all versions of this package: one makes copies, and another finds them."""
+    return f"{file.uri} {file.generation} {file.size}"
+
+
+def _copied(files: Mapping[str, FileRef], copy: Path) -> None:
+    with locked(copy):
         if not _is_whole(copy, files):
             _copy(files, copy)
         os.utime(copy)
-    _prune(copy.parent, model)
-    _prune_remains(copy.parent)
+
+
+def _path(uri: str, files: Mapping[str, FileRef], copy: Path) -> str:
     return str(copy / _name(uri)) if _is_file(uri, files) else str(copy)
 
 
@@ -112,16 +142,19 @@ def _digest(*parts: str) -> str:
 
 
 def _is_whole(copy: Path, files: Mapping[str, FileRef]) -> bool:
-    """See that no file was lost since, as to a cleaner of temporary files."""
+    """See that no file was lost since, as to a cleaner of temporary files, and that each may be read."""
     try:
-        return all((copy / name).stat().st_size == file.size for name, file in files.items())
+        return all(
+            (copy / name).stat().st_size == file.size and os.access(copy / name, os.R_OK)
+            for name, file in files.items()
+        )
     except OSError:
         return False
 
 
 def _copy(files: Mapping[str, FileRef], copy: Path) -> None:
     """Copy files to a folder that gets its name when all of them are there; the lock is held."""
-    unfinished = copy.with_suffix(".unfinished")
+    unfinished = copy.with_suffix(UNFINISHED)
     shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
     large = {name for name, file in files.items() if (file.size or 0) >= _LARGE_BYTES}
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -138,52 +171,3 @@ def _copy_file(file: FileRef, target: Path) -> None:
         raise StorageUnavailable(f"{file.uri}: {len(content):,} bytes came, and not {file.size:,}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
-
-
-@contextlib.contextmanager
-def _locked(copy: Path, wait: bool = True) -> Iterator[None]:
-    """Be the only thread of all processes that changes a copy.
-
-    Raises:
-        BlockingIOError: Another one is, and it is not waited for.
-    """
-    lock = copy.with_suffix(".lock")
-    while True:
-        with open(lock, "wb") as file:
-            # The kernel drops it with the open file, so also with a process that is killed.
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if _is_at(file, lock):  # else it was deleted while we waited, and locks nobody else out
-                yield
-                return
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _prune(folder: Path, model: str) -> None:
-    """Delete the copies of a model but for those that were used last, or lately."""
-    copies = [path for path in folder.glob(f"{model}-*") if not path.suffix]
-    for copy in sorted(copies, key=_last_used, reverse=True)[KEPT_COPIES:]:
-        if _last_used(copy) < time.time() - KEPT_SECONDS:
-            with contextlib.suppress(OSError), _locked(copy, wait=False):
-                shutil.rmtree(copy)
-
-
-def _prune_remains(folder: Path) -> None:
-    """Delete the locks of copies that are gone, and what killed processes left half done."""
-    for copy in {path.with_suffix("") for path in folder.iterdir() if _COPY.fullmatch(path.stem)}:
-        with contextlib.suppress(OSError), _locked(copy, wait=False):
-            shutil.rmtree(copy.with_suffix(".unfinished"), ignore_errors=True)
-            if not copy.exists():
-                copy.with_suffix(".lock").unlink()
-
-
-def _last_used(copy: Path) -> float:
-    try:
-        return copy.stat().st_mtime
-    except OSError:  # another process has just deleted it
-        return 0.0

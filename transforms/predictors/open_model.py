@@ -74,6 +74,14 @@ class FoundModel:
         """
         return self.kind.fingerprint(self.path)
 
+    def fingerprint_of_copy(self) -> str:
+        """Tell the same of what is loaded on this machine, for which nothing is read twice.
+
+        Raises:
+            ModelError: It cannot be read, or cannot be copied to this machine.
+        """
+        return self.kind.fingerprint(local_model_file(self.path))
+
 
 def open_model(
     model: str,

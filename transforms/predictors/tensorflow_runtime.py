@@ -36,6 +36,9 @@ _NUMBERED = re.compile(r"^\(\d+\) [A-Z_]+:\s*")
 
 def import_tensorflow() -> Any:
     """Import TensorFlow, which takes seconds the first time, and return it."""
+    # It would take all memory of a GPU at its first use, and fail in every other process of the machine, of
+    # which Dataflow starts one for each core. That is when this is read: it may have been imported before.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with _IMPORTING:  # a module is in sys.modules before it is whole
         if "tensorflow" not in sys.modules:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach us as exceptions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ from tests.transforms.versioned_models import wait_until
 from transforms import storage
 from transforms.errors import ModelError, StorageUnavailable
 from transforms.predictors import local_copy as module
-from transforms.predictors.local_copy import CACHE_VARIABLE, KEPT_COPIES, _locked, cache_folder, local_copy
+from transforms.predictors.cache_folders import CACHE_VARIABLE, cache_folder
+from transforms.predictors.kept_copies import KEPT_COPIES, locked
+from transforms.predictors.local_copy import keep_copy, local_copy
 from transforms.records import FileRef
 
 MODEL = "gs://models/digits/3"
@@ -99,6 +102,30 @@ def test_a_file_keeps_its_name(bucket: Any) -> None:
     assert Path(copy).read_bytes() == b"layers"
 
 
+def test_a_name_may_end_in_a_slash(bucket: Any) -> None:
+    assert local_copy(f"{MODEL}/") == local_copy(MODEL)
+
+
+def test_a_file_is_no_folder_for_copies(bucket: Any, tmp_path: Path) -> None:
+    (tmp_path / "copies").write_bytes(b"")
+    with pytest.raises(ModelError, match=f"copies is a file; set {CACHE_VARIABLE} to a folder"):
+        local_copy(MODEL)
+
+
+def test_a_copy_has_the_name_that_it_had_when_images_were_built(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "glob", lambda _: iter([FileRef(f"{MODEL}/saved_model.pb", 1_234, 5)]))
+    monkeypatch.setattr(module, "_copy_file", lambda _, target: _written(target))
+    name = Path(local_copy(MODEL)).name
+    assert name == "49e46ff6386feab6-a3a4408011bcb32f", "workers would not find the copies of earlier images"
+
+
+def _written(target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"graph")
+
+
 def test_another_content_is_another_copy(bucket: Any) -> None:
     first = local_copy(MODEL)
     upload(bucket, {"saved_model.pb": b"other"})
@@ -123,6 +150,24 @@ def test_copies_that_were_used_lately_are_kept(bucket: Any) -> None:
     assert len(copies()) == KEPT_COPIES + 2
 
 
+def test_copies_that_are_to_be_kept_stay_however_many(bucket: Any) -> None:
+    kept = []
+    for number in range(KEPT_COPIES + 2):
+        upload(bucket, FILES, folder=f"digits/{number}")
+        kept.append(Path(keep_copy(f"gs://models/digits/{number}", cache_folder())))
+        os.utime(kept[-1], (number, number))
+    local_copy(MODEL)
+    assert all(copy.exists() for copy in kept)
+
+
+def test_the_mark_of_a_copy_goes_with_it(bucket: Any) -> None:
+    copy = Path(keep_copy(MODEL, cache_folder()))
+    shutil.rmtree(copy)
+    upload(bucket, FILES, folder="digits/4")
+    local_copy("gs://models/digits/4")
+    assert not list(cache_folder().glob(f"{copy.name}*"))
+
+
 def test_what_is_left_of_other_copies_is_deleted(bucket: Any) -> None:
     gone, held = (cache_folder() / f"{digit * 16}-{digit * 16}" for digit in "ab")
     for copy in (gone, held):
@@ -130,7 +175,7 @@ def test_what_is_left_of_other_copies_is_deleted(bucket: Any) -> None:
         (copy.with_suffix(".unfinished") / "variables").mkdir(parents=True)
     of_beam = cache_folder() / "beam-predict-0123.lock"
     of_beam.touch()
-    with _locked(held):  # a process is copying it
+    with locked(held):  # a process is copying it
         local_copy(MODEL)
     left = {path.name for path in cache_folder().iterdir()} - set(copies())
     own = {f"{name}.lock" for name in copies() if not name.endswith(".unfinished")}
@@ -144,15 +189,15 @@ def test_a_deleted_lock_locks_nobody_out_and_lets_nobody_in(tmp_path: Path) -> N
     entered = threading.Event()
 
     def enter() -> None:
-        with _locked(copy):
+        with locked(copy):
             entered.set()
 
-    with _locked(copy):
+    with locked(copy):
         waiting = threading.Thread(target=enter)
         waiting.start()
         wait_until(lambda: _waits_for(lock))
         lock.unlink()
-        other = _locked(copy)
+        other = locked(copy)
         other.__enter__()  # of the file's successor
     wait_until(lambda: _waits_for(lock))
     assert not entered.is_set()
@@ -237,6 +282,8 @@ def test_no_name_leads_out_of_the_copy(bucket: Any, monkeypatch: pytest.MonkeyPa
 def test_a_folder_of_another_user_is_not_trusted(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    Path(os.environ[CACHE_VARIABLE]).mkdir()
+    Path(os.environ[CACHE_VARIABLE]).chmod(0o770)  # even if root's: its group might have put a model there
     monkeypatch.setattr(os, "getuid", lambda: 4_294)
     with pytest.raises(ModelError, match=f"belongs to another user; set {CACHE_VARIABLE}"):
         local_copy(MODEL)

@@ -32,9 +32,9 @@ from tests.transforms.versioned_models import (
 )
 from transforms.errors import ModelError, StorageUnavailable
 from transforms.predictors.base import Predictor
+from transforms.predictors.cache_folders import CACHE_VARIABLE
 from transforms.predictors.choose_feed import Wishes
 from transforms.predictors.local import LocalPredictor
-from transforms.predictors.local_copy import CACHE_VARIABLE
 from transforms.predictors.open_model import open_model
 from transforms.predictors.polling import open_newest
 from transforms.predictors.serving_model import Loaded, Refused, ServingModel, Swapped
