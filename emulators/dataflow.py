@@ -13,14 +13,17 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import IntEnum
 from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from google.cloud import dataflow_v1beta3 as api
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 
 from emulators.http_servers import http_server
+from transforms.metric_table import NAMESPACE
 
 ACTIVE = (
     api.JobState.JOB_STATE_RUNNING,
@@ -29,6 +32,10 @@ ACTIVE = (
     api.JobState.JOB_STATE_DRAINING,
     api.JobState.JOB_STATE_CANCELLING,
 )
+_IMPORTANCES = [
+    api.JobMessageImportance[f"JOB_MESSAGE_{name}"]
+    for name in ("IMPORTANCE_UNKNOWN", "DEBUG", "DETAILED", "BASIC", "WARNING", "ERROR")
+]  # by their numbers BASIC would be the last
 _JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
 _JOBS = r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs"
 
@@ -54,7 +61,10 @@ class Dataflow:
         refusals: What it answers to the next requests for a new job, in the place of taking it.
         list_refusals: The same for requests for the list of jobs.
         requests: Each request: the method and the path.
-        batch_ends_as: The state in which a batch job is found when it is asked for.
+        states: What is answered when a batch job is asked for, before it has ended: its state, or a refusal.
+        batch_ends_as: The state in which a batch job is found when it is asked for then.
+        messages: What is told of every job.
+        counters: What the workers have counted, by the names under which this project counts.
     """
 
     endpoint: str
@@ -64,7 +74,10 @@ class Dataflow:
     refusals: deque[Refused] = field(default_factory=deque)
     list_refusals: deque[Refused] = field(default_factory=deque)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    states: deque[api.JobState | Refused] = field(default_factory=deque)
     batch_ends_as: api.JobState = api.JobState.JOB_STATE_DONE
+    messages: list[api.JobMessage] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
 
     @property
     def token_uri(self) -> str:
@@ -103,34 +116,73 @@ class Dataflow:
         number = len(self.jobs) + 1
         job.id, job.project_id, job.location = f"2026-01-01_00_00_00-{number:019d}", project, region
         job.current_state = api.JobState.JOB_STATE_RUNNING
+        job.create_time = job.current_state_time = datetime.now(timezone.utc)
         self.jobs[job.id] = job
         return job
 
-    def list_jobs(self, project: str, region: str, name: str | None, active: bool) -> api.ListJobsResponse:
-        """Return jobs, the newest first."""
+    def list_jobs(
+        self, project: str, region: str | None, name: str | None, active: bool
+    ) -> api.ListJobsResponse:
+        """Return jobs, the newest first; without a region, those of all."""
         if self.list_refusals:
             raise self.list_refusals.popleft()
-        self._check_place(project, region)
+        self._check_place(project, region or self.regions[0])
         jobs = self.active(name) if active else [j for j in self.jobs.values() if name in (None, j.name)]
         return api.ListJobsResponse(jobs=jobs[::-1])
 
     def get(self, job_id: str) -> api.Job:
-        """Return a job; a batch job has ended then.
+        """Return a job; a batch job has ended then, unless it has other `states` before.
 
         Raises:
-            Refused: There is none.
+            Refused: There is none, or `states` says so.
         """
+        job = self._known(job_id)
+        if job.type_ == api.JobType.JOB_TYPE_BATCH and job.current_state in ACTIVE:
+            state = self.states.popleft() if self.states else self.batch_ends_as
+            if isinstance(state, Refused):
+                raise state
+            job.current_state = state
+        return job
+
+    def list_messages(self, job_id: str, least: int, since: datetime | None) -> api.ListJobMessagesResponse:
+        """Return what is told of a job: from an importance on, and from a time on."""
+        self._known(job_id)
+        told = [
+            message
+            for message in self.messages
+            if _IMPORTANCES.index(message.message_importance) >= _IMPORTANCES.index(least)
+            and (since is None or message.time >= since)
+        ]
+        return api.ListJobMessagesResponse(job_messages=told)
+
+    def metrics(self, job_id: str) -> api.JobMetrics:
+        """Return the counters, each committed and tentative, as the real service does."""
+        self._known(job_id)
+        context = {"namespace": NAMESPACE, "step": "s1"}
+        updates = [
+            api.MetricUpdate(
+                name=api.MetricStructuredName(origin="user", name=name, context={**context, **more}),
+                scalar=struct_pb2.Value(number_value=value),
+            )
+            for name, value in self.counters.items()
+            for more in ({}, {"tentative": "true"})
+        ]
+        return api.JobMetrics(metrics=updates)
+
+    def _known(self, job_id: str) -> api.Job:
         job = self.jobs.get(job_id)
         if job is None:
             raise Refused(404, "NOT_FOUND", f"({job_id}): Information about job could not be found.")
-        if job.type_ == api.JobType.JOB_TYPE_BATCH and job.current_state in ACTIVE:
-            job.current_state = self.batch_ends_as
         return job
 
     def change(self, job_id: str, body: str) -> api.Job:
-        """Bring a job into the state that is asked for."""
-        job = self.get(job_id)
-        job.current_state = _parsed(body).requested_state
+        """Bring a job into the state that is asked for, or give it other numbers of workers."""
+        job, wanted = self.get(job_id), _parsed(body)
+        if wanted.requested_state:
+            job.requested_state = job.current_state = wanted.requested_state
+            job.labels.update(wanted.labels)
+        else:
+            job.runtime_updatable_params = wanted.runtime_updatable_params
         return job
 
     def _check_place(self, project: str, region: str) -> None:
@@ -201,6 +253,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self) -> None:
+        with contextlib.suppress(ConnectionError):  # who has asked may be interrupted
+            self._answer_one()
+
+    def _answer_one(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         url = urlsplit(self.path)
         self.service.requests.append((self.command, url.path))
@@ -226,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
             match = re.fullmatch(pattern, path)
             if match and method == self.command:
                 answer = function(self.service, match.groupdict(), query, body)
-                return answer if isinstance(answer, dict) else json.loads(type(answer).to_json(answer))
+                return answer if isinstance(answer, dict) else _json_of(answer)
         raise Refused(404, "NOT_FOUND", f"There is no {self.command} {path}.")
 
     def _send(self, code: int, answer: Any) -> None:
@@ -238,23 +294,45 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
+def _json_of(message: Any) -> Any:
+    """Write a message as the real service does: values of enumerations by their names."""
+    return json.loads(type(message).to_json(message, use_integers_for_enums=False))
+
+
+def _number(query: dict[str, list[str]], name: str, kind: type[IntEnum]) -> int:
+    """Read a value of an enumeration, which may be written as its name or as its number."""
+    (text,) = query.get(name, ["0"])
+    return int(text) if text.isdigit() else kind[text].value
+
+
 _Route = Callable[[Dataflow, dict[str, str], dict[str, list[str]], str], Any]
 
 
 def _list(
     service: Dataflow, place: dict[str, str], query: dict[str, list[str]], _: str
 ) -> api.ListJobsResponse:
-    active = query.get("filter") in (["ACTIVE"], [str(int(api.ListJobsRequest.Filter.ACTIVE))])
-    return service.list_jobs(place["project"], place["region"], query.get("name", [None])[0], active)
+    active = _number(query, "filter", api.ListJobsRequest.Filter) == api.ListJobsRequest.Filter.ACTIVE
+    return service.list_jobs(place["project"], place.get("region"), query.get("name", [None])[0], active)
+
+
+def _messages(
+    service: Dataflow, at: dict[str, str], query: dict[str, list[str]], _: str
+) -> api.ListJobMessagesResponse:
+    least = _number(query, "minimumImportance", api.JobMessageImportance)
+    since = query.get("startTime", [None])[0]
+    return service.list_messages(
+        at["job"], least, datetime.fromisoformat(since.replace("Z", "+00:00")) if since else None
+    )
 
 
 _ROUTES: tuple[tuple[str, str, _Route], ...] = (
     ("POST", _JOBS, lambda service, at, _, body: service.create(at["project"], at["region"], body)),
     ("GET", _JOBS, _list),
+    ("GET", r"/v1b3/projects/(?P<project>[^/]+)/jobs:aggregated", _list),
     ("GET", rf"{_JOBS}/(?P<job>[^/]+)", lambda service, at, _, __: service.get(at["job"])),
     ("PUT", rf"{_JOBS}/(?P<job>[^/]+)", lambda service, at, _, body: service.change(at["job"], body)),
-    ("GET", rf"{_JOBS}/(?P<job>[^/]+)/messages", lambda service, at, _, __: {}),
-    ("GET", rf"{_JOBS}/(?P<job>[^/]+)/metrics", lambda service, at, _, __: {}),
+    ("GET", rf"{_JOBS}/(?P<job>[^/]+)/messages", _messages),
+    ("GET", rf"{_JOBS}/(?P<job>[^/]+)/metrics", lambda service, at, _, __: service.metrics(at["job"])),
 )
 
 

@@ -36,6 +36,11 @@ _FLAGS = {
     "service_account_email": "service_account_email",
     "network": "network",
     "subnetwork": "subnetwork",
+    "worker_region": "worker_region",
+    "worker_zone": "worker_zone",
+    "kms_key_name": "dataflow_kms_key",
+    "disk_size_gb": "disk_size_gb",
+    "sdk_container_image": "sdk_container_image",
 }
 
 
@@ -69,7 +74,7 @@ class FlexTemplates:
         spec = _parsed(_read(asked.container_spec_gcs_path), api.ContainerSpec())
         _check(asked.parameters, spec.metadata.parameters)
         file = f"{asked.environment.staging_location}/template_launches/{len(self.launches)}/job_object"
-        self._run([*_words(project, region, asked, file)], spec.image)
+        self._run(_words(project, region, asked, file), spec.image)
         if self.codes[-1]:
             job = api.Job(name=asked.job_name, current_state=api.JobState.JOB_STATE_FAILED)
         else:
@@ -90,18 +95,41 @@ class FlexTemplates:
         self.codes.append(ended.returncode)
 
 
-def _words(project: str, region: str, asked: Any, file: str) -> Iterator[str]:
-    yield from ("--runner=DataflowRunner", f"--project={project}", f"--region={region}")
-    yield from (f"--job_name={asked.job_name}", f"--template_location={file}")
+def _words(project: str, region: str, asked: Any, file: str) -> list[str]:
+    """Return a word for each flag, in the order of their names."""
+    flags = {
+        "runner": "DataflowRunner",
+        "project": project,
+        "region": region,
+        "job_name": asked.job_name,
+        "template_location": file,
+        **dict(_of_environment(asked.environment)),
+        **asked.parameters,
+    }
+    if asked.update:
+        flags["update"] = "true"
+    if asked.transform_name_mappings:
+        flags["transform_name_mapping"] = json.dumps(dict(asked.transform_name_mappings))
+    return [f"--{name}={flags[name]}" for name in sorted(flags)]
+
+
+def _of_environment(environment: Any) -> Iterator[tuple[str, str]]:
     for name, flag in _FLAGS.items():
-        value = getattr(asked.environment, name)
-        yield from [f"--{flag}={value}"] if value else []
-    if asked.environment.additional_user_labels:
-        yield f"--labels={json.dumps(dict(asked.environment.additional_user_labels))}"
-    if asked.environment.ip_configuration == api.WorkerIPAddressConfiguration.WORKER_IP_PRIVATE:
-        yield "--no_use_public_ips"
-    yield from ["--update"] if asked.update else []
-    yield from (f"--{name}={value}" for name, value in asked.parameters.items())
+        value = getattr(environment, name)
+        yield from [(flag, str(value))] if value else []
+    if environment.additional_user_labels:
+        yield "labels", json.dumps(dict(environment.additional_user_labels))
+    if environment.additional_experiments:
+        yield "experiments", ",".join(environment.additional_experiments)
+    if environment.ip_configuration == api.WorkerIPAddressConfiguration.WORKER_IP_PRIVATE:
+        yield "use_public_ips", "false"
+    if environment.enable_streaming_engine:
+        yield "enable_streaming_engine", "true"
+    if environment.flexrs_goal:
+        yield "flexrs_goal", environment.flexrs_goal.name.removeprefix("FLEXRS_")
+    for option in environment.additional_pipeline_options:
+        name, _, value = option.partition("=")
+        yield name, value
 
 
 def _check(given: Mapping[str, str], parameters: Sequence[Any]) -> None:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.resources import MinRamHint
 
+from options.accelerators import ACCELERATOR_EXAMPLE, Accelerator
 from options.flags import Flag, FlagGroup, Text, add_flags
 
-ACCELERATOR_EXAMPLE = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
-
-
-class Accelerator(Text):
-    """What Dataflow calls an accelerator: `type:TYPE;count:N;...`; Beam passes on any text."""
-
-    def __init__(self) -> None:
-        super().__init__("ACCELERATOR")
-
-    def parse(self, text: str) -> str:
-        """See `Kind.parse`."""
-        parts = dict(part.partition(":")[::2] for part in super().parse(text).split(";"))
-        wrong = not parts.get("type") or any(not re.fullmatch(r"[a-z][\w-]*", name) for name in parts)
-        if "nvidia" in parts.get("type", ""):
-            count = parts.get("count", "")
-            wrong |= not re.fullmatch(r"[1-9]\d*", count) or "install-nvidia-driver" not in parts
-        if wrong:
-            raise ValueError(f"must be such as '{ACCELERATOR_EXAMPLE}', in quotes")
-        return text
+RIGHT_FITTING = "enable_streaming_rightfitting"
+"""The experiment without which hints have no effect in streaming."""
 
 
 class Memory(Text):
@@ -54,8 +37,10 @@ class DataflowOptions(FlagGroup, PipelineOptions):
     FLAGS = (
         Flag(
             "predict_accelerator",
-            "The GPU of the workers that predict; those of the other steps have none (right fitting). For "
-            f"one on every worker: --dataflow_service_options 'worker_accelerator={ACCELERATOR_EXAMPLE}'.",
+            "The GPU of the workers that predict; those of the other steps have none (right fitting). It may "
+            "name their machines, such as ';machine_type:n1-standard-4'. In streaming it needs "
+            f"--experiments={RIGHT_FITTING}, which run_dataflow.sh adds. For a GPU on every worker: "
+            f"--dataflow_service_options 'worker_accelerator={ACCELERATOR_EXAMPLE}'.",
             Accelerator(),
         ),
         Flag("predict_min_ram", "The least memory of the workers that predict, such as 16GB.", Memory()),

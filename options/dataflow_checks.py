@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import (
+    DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
     SetupOptions,
     WorkerOptions,
 )
 
-from options.dataflow import DataflowOptions
+from options.accelerators import Accelerator, wrong_machine_of_job, wrong_machine_of_step
+from options.dataflow import RIGHT_FITTING, DataflowOptions
 from options.endpoint import EndpointOptions
 from options.source import SourceOptions
 
@@ -35,6 +37,8 @@ def check_dataflow(options: PipelineOptions) -> Iterator[str]:
     yield from _secret(options)
     yield from _updates(options.view_as(GoogleCloudOptions), streaming)
     yield from _service_options(options, streaming)
+    yield from _right_fitting(options, streaming)
+    yield from _gpus(options)
     yield from _workers(options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions).region)
     for label in options.view_as(GoogleCloudOptions).labels or ():
         if not label.startswith("{") and not _LABEL.fullmatch(label):
@@ -69,8 +73,10 @@ def _secret(options: PipelineOptions) -> Iterator[str]:
     image = options.view_as(WorkerOptions).sdk_container_image
     if variable and (not image or is_beams_own(image)):
         yield (
-            f"--endpoint_auth: only an image gives Dataflow's workers the environment variable {variable}; "
-            "build one that sets it, and pass it as --sdk_container_image"
+            f"--endpoint_auth: Dataflow passes no variables on, so its workers lack {variable}; let their "
+            "own account in, with --endpoint_auth id_token or adc, or pass an --sdk_container_image whose "
+            f"start-up script gets {variable} from Secret Manager, not one with the secret inside: whoever "
+            "may pull an image can read it"
         )
 
 
@@ -95,13 +101,41 @@ def _service_options(options: PipelineOptions, streaming: bool) -> Iterator[str]
             "--predict_accelerator and --dataflow_service_options worker_accelerator=... exclude each other: "
             "a GPU where predictions are made, or one on every worker"
         )
-    if cloud.flexrs_goal and own.predict_hints:
-        yield (
-            f"--flexrs_goal {cloud.flexrs_goal} excludes --predict_accelerator and --predict_min_ram; leave "
-            "one of them out"
-        )
     if cloud.flexrs_goal and streaming:
         yield f"--flexrs_goal {cloud.flexrs_goal} is for batch; leave it out"
+
+
+def _right_fitting(options: PipelineOptions, streaming: bool) -> Iterator[str]:
+    """See https://cloud.google.com/dataflow/docs/guides/right-fitting#support_and_limitations."""
+    cloud, hints = options.view_as(GoogleCloudOptions), options.view_as(DataflowOptions).predict_hints
+    flags = " and ".join(f"--predict_{name}" for name in hints)
+    if not hints:
+        return
+    if cloud.flexrs_goal:
+        yield f"--flexrs_goal {cloud.flexrs_goal} excludes {flags}; leave one of them out"
+    if streaming and RIGHT_FITTING not in (options.view_as(DebugOptions).experiments or ()):
+        yield f"{flags}: in streaming without effect unless --experiments={RIGHT_FITTING} is given; add it"
+    if streaming and options.view_as(WorkerOptions).autoscaling_algorithm == "NONE":
+        yield f"{flags}: in streaming without effect with --autoscaling_algorithm NONE; leave one of them out"
+
+
+def _gpus(options: PipelineOptions) -> Iterator[str]:
+    own, machine_type = options.view_as(DataflowOptions), options.view_as(WorkerOptions).machine_type
+    if own.given("predict_accelerator"):
+        problem = wrong_machine_of_step(own.predict_accelerator, machine_type)
+        yield from [problem] if problem else ()
+    for option in options.view_as(GoogleCloudOptions).dataflow_service_options or ():
+        if option.startswith(WORKER_ACCELERATOR):
+            yield from _gpu_of_all(option.removeprefix(WORKER_ACCELERATOR), machine_type)
+
+
+def _gpu_of_all(accelerator: str, machine_type: str | None) -> Iterator[str]:
+    try:
+        problem = wrong_machine_of_job(Accelerator().parse(accelerator), machine_type)
+    except ValueError as error:
+        problem = f"--dataflow_service_options {WORKER_ACCELERATOR}{accelerator}: what follows the = {error}"
+    if problem:
+        yield problem
 
 
 def _workers(workers: WorkerOptions, region: str | None) -> Iterator[str]:

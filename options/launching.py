@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from options.dataflow import RIGHT_FITTING
 from options.dataflow_checks import AT_LEAST_ONCE as AT_LEAST_ONCE_OPTION
 from options.dataflow_checks import WORKER_ACCELERATOR as WORKER_ACCELERATOR_OPTION
 from options.parsing import Parser
@@ -31,6 +32,7 @@ from options.settings import (
 BATCH, STREAMING = "batch", "streaming"
 MODES = (BATCH, STREAMING)
 ENDLESS = ("input_subscription", "input_topic", "watch")
+_HINTS = ("predict_accelerator", "predict_min_ram")
 _PREDICTING = frozenset((MODEL.flag, ENDPOINT.flag))
 _EXCLUDING = frozenset((INPUT.flag, *ENDLESS, *_PREDICTING))
 
@@ -44,36 +46,42 @@ class Launch:
         values: What the settings hold, by their flags; those of several values in order.
         rest: The words of the command line that belong to no setting; they are passed on.
         dry_run: Whether the job is only to be looked at.
+        without_value: The flags of settings that stand on the command line with nothing behind them.
     """
 
     mode: str
     values: Mapping[str, Sequence[str]]
     rest: Sequence[str]
     dry_run: bool
+    without_value: Set[str] = frozenset()
 
     @classmethod
     def of(cls, mode: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Launch:
-        """Read a command line and an environment, which gives what the command line does not.
-
-        Raises:
-            UsageError: A flag lacks its value.
-        """
+        """Read a command line and an environment, which gives what the command line does not."""
         parsed, rest = _parser().parse_known_args(list(arguments))
         flags: dict[str, Any] = vars(parsed)
-        values = {setting.flag: flags[setting.flag] or [] for setting in SETTINGS}
+        typed = {setting.flag: flags[setting.flag] or [] for setting in SETTINGS}
+        values = {flag: [value for value in given if value is not None] for flag, given in typed.items()}
         given = {name for name in _EXCLUDING if values.get(name) or _has(rest, name)}
         for setting in SETTINGS:
             value = variables.get(setting.variable)
             if value and not values[setting.flag] and _applies(setting, mode, given):
                 values[setting.flag] = [value]
-        return cls(mode, values, rest, flags["dry_run"])
+        bare = frozenset(flag for flag, given in typed.items() if None in given)
+        return cls(mode, values, rest, flags["dry_run"], bare)
+
+    def wrong(self) -> list[str]:
+        """Tell all that is wrong with the description itself."""
+        return [*self.missing(), *self.problems()]
 
     def missing(self) -> Iterator[str]:
         """Tell which settings the job needs, and lacks."""
         for setting in SETTINGS:
-            if not self.values[setting.flag] and (setting.required or self._needs(setting)):
+            if setting.flag in self.without_value:
+                yield f"--{setting.flag} is missing: there is no value behind it; {setting.remedy}"
+            elif not self.values[setting.flag] and (setting.required or self._needs(setting)):
                 yield setting.missing
-        if not self.has(MODEL.flag) and not self.has(ENDPOINT.flag):
+        if not any(self.has(flag) or flag in self.without_value for flag in _PREDICTING):
             yield f"{MODEL.missing}; or for a model that is served elsewhere {ENDPOINT.remedy}"
 
     def problems(self) -> Iterator[str]:
@@ -87,7 +95,7 @@ class Launch:
             yield "--input ends, and a streaming job does not; add --watch SECONDS, or use batch"
 
     def words(self, setup_file: str, time: str) -> list[str]:
-        """Return the command line of the job.
+        """Return the command line of the job, without the values of which `problems` tells.
 
         Args:
             setup_file: What workers install where they have no image.
@@ -98,13 +106,16 @@ class Launch:
             translate = _TRANSLATIONS.get(
                 setting.flag, lambda _, value, flag=setting.flag: [f"--{flag}={value}"]
             )
-            words += [word for value in self.values[setting.flag] for word in translate(self, value)]
+            values = (value for value in self.values[setting.flag] if not any(setting.problems([value])))
+            words += [word for value in values for word in translate(self, value)]
         if not self.has(JOB_NAME.flag) and not self.has("update"):
             words.append(f"--job_name=beam-predict-{self.mode}-{time}")
         if not self.has(IMAGE.flag) and not self.has("setup_file"):
             words.append(f"--setup_file={setup_file}")
         if self.has(IMAGE.flag) and not any(map(self.has, (PUBLIC_IPS.flag, *_ADDRESSES.values()))):
             words.append(f"--{_ADDRESSES['no']}")
+        if self.mode == STREAMING and any(map(self.has, _HINTS)) and RIGHT_FITTING not in " ".join(self.rest):
+            words.append(f"--experiments={RIGHT_FITTING}")
         return [*words, *self.rest]
 
     def _needs(self, setting: Setting) -> bool:
@@ -134,7 +145,9 @@ def _labels(_: Launch, labels: str) -> list[str]:
 
 def _subnetwork(launch: Launch, name: str) -> list[str]:
     region = "".join(launch.values[REGION.flag][-1:])
-    return [f"--subnetwork={name if '/' in name else f'regions/{region}/subnetworks/{name}'}"]
+    if "/" in name:
+        return [f"--subnetwork={name}"]
+    return [f"--subnetwork=regions/{region}/subnetworks/{name}"] if region else []
 
 
 def _streaming_mode(launch: Launch, mode: str) -> list[str]:
@@ -161,7 +174,7 @@ def _parser() -> Parser:
     parser = Parser(add_help=False, allow_abbrev=False)
     for setting in SETTINGS:
         names = [f"--{name}" for name in (setting.flag, *setting.aliases)]
-        parser.add_argument(*names, action="append", dest=setting.flag)
+        parser.add_argument(*names, action="append", nargs="?", dest=setting.flag)
     parser.add_argument("--dry_run", action="store_true")
     return parser
 

@@ -15,6 +15,7 @@ from options.checks import check_model, check_together, is_on_dataflow
 from options.dataflow import DataflowOptions
 from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
+from options.faulty_flags import find_faults
 from options.flags import FlagGroup, add_flags
 from options.model import ModelOptions
 from options.postprocessing import PostprocessingOptions
@@ -85,11 +86,11 @@ def read(arguments: Sequence[str], prog: str = "beam-predict") -> CommandLine:
     Raises:
         SystemExit: The help was asked for, and printed.
     """
-    _, rest = help_parser(prog).parse_known_args(arguments)
     problems = [f"{printable(word)!r} is not UTF-8" for word in arguments if not is_utf8(word)]
-    problems += _problems_with_beam(rest)
+    understood_words, faulty = _understood(arguments, prog)
+    problems += faulty
     understood = not problems
-    options = PipelineOptions(list(arguments))
+    options = PipelineOptions(understood_words)
     for group in views(options):
         problems += group.validate()
     problems += check_model(options)
@@ -103,13 +104,16 @@ def read(arguments: Sequence[str], prog: str = "beam-predict") -> CommandLine:
     return CommandLine(options, problems, contradictory)
 
 
-def _problems_with_beam(rest: list[str]) -> list[str]:
-    """Tell what of the words that are none of this project's flags is none of Beam's either."""
-    try:
-        _, unknown = _beam_parser().parse_known_args(rest)
-    except UsageError as error:
-        return error.problems
-    return explain_unknown(unknown, _own_flags(), _beam_flags()) if unknown else []
+def _understood(arguments: Sequence[str], prog: str) -> tuple[list[str], list[str]]:
+    """Part a command line into what Beam and this project take, and what is wrong with the rest."""
+    own, beam = help_parser(prog), _beam_parser()
+    of_own = find_faults(own, arguments)
+    words = of_own.without(arguments)
+    _, rest = own.parse_known_args(words)
+    of_beam = find_faults(beam, rest)
+    _, unknown = beam.parse_known_args(of_beam.without(rest))
+    told = explain_unknown(unknown, _own_flags(), _beam_flags()) if unknown else []
+    return of_beam.without(words), [*of_own.problems, *of_beam.problems, *told]
 
 
 def views(options: PipelineOptions) -> list[FlagGroup]:

@@ -7,13 +7,11 @@ that over `.env`.
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from options.dataflow import ACCELERATOR_EXAMPLE
+from options.accelerators import ACCELERATOR_EXAMPLE, MACHINE_EXAMPLE, Accelerator
 from options.flags import Choice, Kind, Text
 
 
@@ -111,7 +109,11 @@ STREAMING_MODE = Setting(
     kind=Choice((EXACTLY_ONCE, AT_LEAST_ONCE)),
 )
 WORKER_ACCELERATOR = Setting(
-    "WORKER_ACCELERATOR", "worker_accelerator", ACCELERATOR_EXAMPLE, "A GPU on every worker."
+    "WORKER_ACCELERATOR",
+    "worker_accelerator",
+    ACCELERATOR_EXAMPLE,
+    "A GPU on every worker; the machines must be such as can have it.",
+    kind=Accelerator(),
 )
 
 MODEL = Setting("MODEL", "model", "gs://my-bucket/model", "The model; or an endpoint.")
@@ -151,7 +153,7 @@ SETTINGS = (
     Setting("NETWORK", "network", "default", "The workers' network."),
     SUBNETWORK,
     PUBLIC_IPS,
-    Setting("MACHINE_TYPE", "machine_type", "n2-standard-4", "The machines.", ("worker_machine_type",)),
+    Setting("MACHINE_TYPE", "machine_type", MACHINE_EXAMPLE, "The machines.", ("worker_machine_type",)),
     Setting("DISK_SIZE_GB", "disk_size_gb", "50", "The disk of each."),
     Setting("NUM_WORKERS", "num_workers", "2", "How many there are at the start."),
     Setting("MAX_NUM_WORKERS", "max_num_workers", "20", "How many there are at most."),
@@ -161,33 +163,10 @@ SETTINGS = (
         "predict_accelerator",
         ACCELERATOR_EXAMPLE,
         "A GPU on the workers that predict, and on no others.",
+        kind=Accelerator(),
     ),
     WORKER_ACCELERATOR,
 )
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """Read lines NAME=VALUE as a shell does; where there is no file, there are none.
-
-    Raises:
-        ValueError: A line is none; the message tells which.
-    """
-    if not path.exists():
-        return {}
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            words = shlex.split(line.strip().removeprefix("export "), comments=True)
-        except ValueError:  # a quote without its end
-            words = [line, ""]
-        match = re.fullmatch(r"([A-Za-z_]\w*)=(.*)", words[0], re.DOTALL) if len(words) == 1 else None
-        if match is not None:
-            found[match.group(1)] = match.group(2)
-        elif words:
-            raise ValueError(
-                f"{path}, line {number}: must be NAME=VALUE, with the value in quotes; is {line}"
-            )
-    return found
 
 
 def misspelt(names: Iterable[str]) -> Iterator[str]:

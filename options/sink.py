@@ -41,7 +41,7 @@ class SinkOptions(FlagGroup, PipelineOptions):
         Flag(
             "overwrite",
             "Delete what an earlier run has left in --output, instead of refusing to mix with it. Tables and "
-            "topics are only added to.",
+            "topics are only added to. On Dataflow, when the job is accepted.",
         ),
         Flag(
             "window",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -29,11 +29,11 @@ def check(options: PipelineOptions) -> Predictor:
     Raises:
         UsageError: It holds all that is wrong.
     """
-    of_source = list(_source(options.view_as(SourceOptions)))
-    predictor, problems = _model(options, has_files=not of_source)
+    of_source = list(input_problems(options))
+    predictor, problems = find_predictor(options, has_files=lambda: not of_source)
     problems += of_source
     problems += _runner(options)
-    problems += output_problems(options, predictor.signature if predictor else None)
+    problems += output_problems(options, lambda: predictor.signature if predictor else None)
     if problems or predictor is None:
         raise UsageError(problems)
     return predictor
@@ -45,24 +45,35 @@ def model(options: PipelineOptions) -> Predictor:
     Raises:
         UsageError: It cannot be used as the options say.
     """
-    predictor, problems = _model(options, has_files=True)
+    predictor, problems = find_predictor(options, has_files=lambda: True)
     if predictor is None:
         raise UsageError(problems)
     return predictor
 
 
-def _model(options: PipelineOptions, *, has_files: bool) -> tuple[Predictor | None, list[str]]:
+def find_predictor(
+    options: PipelineOptions, has_files: Callable[[], bool]
+) -> tuple[Predictor | None, list[str]]:
+    """Make the predictor that the options ask for, or tell what is wrong with the model or the endpoint.
+
+    Args:
+        options: Those of the job.
+        has_files: Tells whether there are inputs that an endpoint can be asked about. Where there are none,
+            that is what is wrong, and it is told with the inputs.
+    """
     try:
         predictor = make_predictor(options)
         arrow_schema(Prediction, predictor.signature)
     except OutputsUnknown as error:
-        return None, [str(error)] if has_files else []  # there is no file to ask about, which is told
+        return None, [str(error)] if has_files() else []
     except ModelError as error:
         return None, [str(error)]
     return predictor, []
 
 
-def _source(source: SourceOptions) -> Iterator[str]:
+def input_problems(options: PipelineOptions) -> Iterator[str]:
+    """Tell what is wrong with the inputs."""
+    source = options.view_as(SourceOptions)
     if source.input_subscription:
         yield from missing_subscription(source.input_subscription)
     elif source.input_topic:

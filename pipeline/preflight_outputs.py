@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -22,12 +22,12 @@ from transforms.sinks.bigquery_tables import TableName, differences
 from transforms.sinks.to_files import written_files
 
 
-def output_problems(options: PipelineOptions, signature: Signature | None) -> Iterator[str]:
+def output_problems(options: PipelineOptions, signature: Callable[[], Signature | None]) -> Iterator[str]:
     """Tell what is wrong with the outputs.
 
     Args:
         options: Those of the job.
-        signature: The predictor's; None where the model is wrong already.
+        signature: Returns the predictor's, or None where the model is wrong already; asked for tables only.
     """
     sink = options.view_as(SinkOptions)
     yield from _files(sink, adds=options.view_as(SourceOptions).is_streaming)
@@ -39,8 +39,8 @@ def output_problems(options: PipelineOptions, signature: Signature | None) -> It
     for flag, record_type, output in outputs:
         if isinstance(output, Topic):
             yield from missing_topic(flag, output.path)
-        if isinstance(output, Table) and signature is not None:
-            yield from _table(flag, output.name, record_type, signature)
+        if isinstance(output, Table):
+            yield from _table(flag, output.name, record_type, signature())
 
 
 def _files(sink: SinkOptions, adds: bool) -> Iterator[str]:
@@ -87,7 +87,11 @@ def _earlier_summary(sink: SinkOptions) -> list[str]:
     return []
 
 
-def _table(flag: str, name: TableName, record_type: type[Record], signature: Signature) -> Iterator[str]:
+def _table(
+    flag: str, name: TableName, record_type: type[Record], signature: Signature | None
+) -> Iterator[str]:
+    if signature is None:
+        return
     try:
         found = differences(name, record_type, signature)
     except ConfigurationError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -14,13 +15,13 @@ from options.checks import is_on_dataflow
 from options.parsing import CommandLine, read
 from pipeline import preflight
 from pipeline.dataflow import preflight as preflight_dataflow
-from pipeline.dataflow.submission import submit
-from pipeline.exit_codes import DONE, FAILED, TOO_MANY_DEAD_LETTERS
+from pipeline.dataflow.running import numbers_of_job, run_on_dataflow
+from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, TOO_MANY_DEAD_LETTERS, Ended
 from pipeline.graph import build
 from pipeline.job import make_steps
 from pipeline.local import is_local, local_runner, shown_progress
 from pipeline.local_streaming import run_until_stopped
-from pipeline.prepare import prepare_outputs
+from pipeline.prepare import NotDeleted, delete_earlier, prepare_outputs
 from pipeline.summary import Summary
 from transforms.errors import UsageError
 from transforms.predictors.base import Predictor
@@ -32,7 +33,8 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     A streaming job on this machine goes on until it is interrupted; one on another runner is left to it.
 
     Returns:
-        The exit code: `DONE`, `FAILED` or `TOO_MANY_DEAD_LETTERS`.
+        The exit code: `DONE`, `FAILED` or `TOO_MANY_DEAD_LETTERS`. It is `FAILED` too where an output is
+        mixed with that of an earlier run, which `--overwrite` was to delete.
 
     Raises:
         UsageError: The flags are wrong, or a check before the start failed.
@@ -40,12 +42,15 @@ def predict(arguments: Sequence[str], prog: str = "beam-predict") -> int:
     start = time.monotonic()
     line = read(arguments, prog)
     options, predictor = line.options, check(line)
+    result, replaced = _run(options, predictor, prepare_outputs(options, predictor.signature))
+    code = DONE if result is None else _sum_up(result, options, predictor, start)
+    return code if replaced else FAILED
+
+
+def _sum_up(result: PipelineResult, options: PipelineOptions, predictor: Predictor, start: float) -> int:
     sink = options.view_as(SinkOptions)
-    prepare_outputs(options, predictor.signature)
-    result = _run(options, predictor)
-    if result is None:
-        return DONE
-    summary = Summary.of(result, predictor, seconds=time.monotonic() - start, sink=sink)
+    with numbers_of_job() if is_on_dataflow(options) else contextlib.nullcontext():
+        summary = Summary.of(result, predictor, seconds=time.monotonic() - start, sink=sink)
     if sink.summary_file:
         summary.write(sink.summary_file)
     print(summary)
@@ -62,7 +67,7 @@ def check(line: CommandLine) -> Predictor:
     if is_on_dataflow(line.options) and not skipped:
         report = preflight_dataflow.inspect(line)
         if report.predictor is None or report.problems:
-            raise UsageError(report.problems)
+            raise UsageError(report.reasons)
         return report.predictor
     if line.unusable or line.contradictory:
         raise UsageError([*line.unusable, *line.contradictory])
@@ -76,15 +81,33 @@ def exit_code(summary: Summary, max_dead_letter_ratio: float) -> int:
     return TOO_MANY_DEAD_LETTERS if summary.dead_letter_ratio > max_dead_letter_ratio else DONE
 
 
-def _run(options: PipelineOptions, predictor: Predictor) -> PipelineResult | None:
-    """Return the result of a run that has ended; None where it goes on without this process."""
+def _run(
+    options: PipelineOptions, predictor: Predictor, earlier: Sequence[str]
+) -> tuple[PipelineResult | None, bool]:
+    """Run the pipeline in the place of an earlier run, whose files are deleted.
+
+    Returns:
+        The result of a run that has ended, None where it goes on without this process; and whether the files
+        are deleted.
+    """
 
     def add_steps(pipeline: beam.Pipeline) -> None:
         build(pipeline, make_steps(options, predictor))
 
-    local, streaming = is_local(options), options.view_as(SourceOptions).is_streaming
     if is_on_dataflow(options):
-        return submit(options, add_steps)
+        return run_on_dataflow(options, add_steps, earlier)
+    try:
+        delete_earlier(earlier)
+    except NotDeleted as error:
+        code = INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else FAILED
+        raise Ended(f"nothing was started. {error}", code) from error
+    return _run_elsewhere(options, add_steps), True
+
+
+def _run_elsewhere(
+    options: PipelineOptions, add_steps: Callable[[beam.Pipeline], None]
+) -> PipelineResult | None:
+    local, streaming = is_local(options), options.view_as(SourceOptions).is_streaming
     if local and streaming:
         with shown_progress():
             return run_until_stopped(options, add_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 
-def why(error: Exception, place: str) -> str:
+def why(error: BaseException, place: str) -> str:
     """Tell why a probe could not be written."""
     status = _status(error)
     if place.startswith("gs://") and status == HTTPStatus.NOT_FOUND:
@@ -20,7 +20,7 @@ def bucket_of(place: str) -> str:
     return "/".join(place.split("/")[:3])
 
 
-def _status(error: Exception) -> int | None:
+def _status(error: BaseException) -> int | None:
     """Return the status that a server answered with: of one of the two kinds of errors that uploads raise."""
     response = getattr(error, "response", None)
     code = getattr(response, "status_code", None) or getattr(error, "code", None)

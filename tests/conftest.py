@@ -64,7 +64,7 @@ class BadFile:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup() -> Generator[None, object, object]:
+def pytest_runtest_setup() -> Generator[None, object, object]:  # a session's fixtures know no hooks of here
     return (yield from _unless_missing())
 
 

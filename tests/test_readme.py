@@ -14,8 +14,8 @@ import pytest
 
 from emulators.processes import free_port
 from options import parse
+from options.env_file import read_env_file
 from options.launching import Launch
-from options.settings import read_env_file
 from pipeline import notify, replay
 from pipeline.flex_template.command import plan_build
 from transforms.predictors.saved_model_files import fingerprint

@@ -1,24 +1,20 @@
-"""docs/serving.md: its commands are ones that gcloud, the Dockerfiles and the scripts know."""
+"""docs/serving.md: its commands are ones that the Dockerfiles and the scripts know."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from google.cloud.devtools.cloudbuild_v1.types import Build
 from google.protobuf import json_format
 
-from emulators.processes import MissingProgram
 from tests.deploy.images import ROOT, SERVING, TF_SERVING, Dockerfile
 
 PAGE = (ROOT / "docs/serving.md").read_text()
@@ -29,28 +25,6 @@ def _commands(program: str) -> list[list[str]]:
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line) for line in lines if line.startswith(f"{program} ")]
-
-
-@cache
-def _gcloud() -> dict[str, Any]:
-    """Return what the installed gcloud completes: commands, and the flags of each."""
-    found = shutil.which("gcloud")
-    if found is None:
-        raise MissingProgram("needs gcloud: https://cloud.google.com/sdk/docs/install")
-    completions = Path(found).resolve().parents[1] / "data/cli/gcloud_completions.py"
-    tree: dict[str, Any] = runpy.run_path(str(completions))["STATIC_COMPLETION_CLI_TREE"]
-    return tree
-
-
-@pytest.mark.parametrize("command", _commands("gcloud"), ids=lambda command: " ".join(command[1:4]))
-def test_gcloud_knows_the_command_and_its_flags(command: list[str]) -> None:
-    known, flags, words = _gcloud(), dict(_gcloud()["flags"]), list(command[1:])
-    while words and words[0] in known["commands"]:
-        known = known["commands"][words.pop(0)]
-        flags |= known["flags"]
-    assert not known["commands"], f"{command} names no command"
-    used = {word.partition("=")[0] for word in words if word.startswith("--")}
-    assert used <= {*flags, *(f"--no-{flag[2:]}" for flag, kind in flags.items() if kind == "bool")}
 
 
 def test_docker_builds_what_there_is_with_arguments_that_it_has() -> None:

@@ -1,14 +1,16 @@
-"""Asking Dataflow, on the launching machine, before there is a job."""
+"""Asking Dataflow, on the launching machine: for the jobs that run, and for what becomes of one."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 SECONDS = 5.0
+_SECONDS_OF_A_WATCH = 30.0
 
 _WITHOUT_CREDENTIALS = (
     "no credentials were found; run `gcloud auth application-default login`, or set "
@@ -82,18 +84,68 @@ def running_jobs(cloud: GoogleCloudOptions, credentials: Any) -> list[RunningJob
     Raises:
         google.api_core.exceptions.GoogleAPICallError: Dataflow does not grant it.
     """
-    from google.api_core.client_options import ClientOptions
     from google.cloud import dataflow_v1beta3 as api
 
-    client = api.JobsV1Beta3Client(
-        credentials=credentials,
-        transport="rest",
-        client_options=ClientOptions(api_endpoint=cloud.dataflow_endpoint.rstrip("/")),
-    )
     request = api.ListJobsRequest(
         project_id=cloud.project, location=cloud.region, filter=api.ListJobsRequest.Filter.ACTIVE
     )
-    with client:
+    with api.JobsV1Beta3Client(**_connection(cloud, credentials)) as client:
         return [
             RunningJob(job.name, job.id) for job in client.list_jobs(request, timeout=SECONDS, retry=None)
         ]
+
+
+class WatchedJob:
+    """A job, as its launcher sees it.
+
+    Its methods ask once, and raise what Google's libraries do: who watches for hours decides what to make
+    of it.
+
+    Args:
+        job_id: Of the job.
+        cloud: Where it runs.
+        credentials: Of who watches.
+    """
+
+    def __init__(self, job_id: str, cloud: GoogleCloudOptions, credentials: Any) -> None:
+        from google.cloud import dataflow_v1beta3 as api
+
+        connection = _connection(cloud, credentials)
+        self._place = {"project_id": cloud.project, "location": cloud.region, "job_id": job_id}
+        self._jobs = api.JobsV1Beta3Client(**connection)
+        self._messages = api.MessagesV1Beta3Client(**connection)
+
+    def now(self) -> Any:
+        """Return the job as it is, a `google.cloud.dataflow_v1beta3.Job`."""
+        from google.cloud import dataflow_v1beta3 as api
+
+        return self._jobs.get_job(api.GetJobRequest(self._place), timeout=_SECONDS_OF_A_WATCH, retry=None)
+
+    def complaints(self, since: datetime | None) -> list[Any]:
+        """List its warnings and errors, `google.cloud.dataflow_v1beta3.JobMessage`s, in their order.
+
+        Args:
+            since: The earliest time of them; None for all.
+        """
+        from google.cloud import dataflow_v1beta3 as api
+
+        request = api.ListJobMessagesRequest(
+            self._place,
+            minimum_importance=api.JobMessageImportance.JOB_MESSAGE_WARNING,
+            start_time=since,
+        )
+        listed = self._messages.list_job_messages(request, timeout=_SECONDS_OF_A_WATCH, retry=None)
+        return sorted(listed, key=lambda message: message.time)
+
+    def close(self) -> None:
+        """End the connections."""
+        clients: tuple[Any, ...] = (self._jobs, self._messages)
+        for client in clients:
+            client.transport.close()
+
+
+def _connection(cloud: GoogleCloudOptions, credentials: Any) -> dict[str, Any]:
+    from google.api_core.client_options import ClientOptions
+
+    endpoint = ClientOptions(api_endpoint=cloud.dataflow_endpoint.rstrip("/"))
+    return {"credentials": credentials, "transport": "rest", "client_options": endpoint}

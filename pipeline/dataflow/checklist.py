@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-PATIENCE_SECONDS = 7.0
+PATIENCE_SECONDS = 6.0
 LIMIT_SECONDS = 120.0
 
 
@@ -21,7 +21,8 @@ class Check:
 
     Attributes:
         name: What is looked at.
-        problems: Tells what is wrong with it; may raise `NotChecked`, or anything else that it meets.
+        problems: Tells what is wrong with it, one by one; may raise `NotChecked`, or anything else that it
+            meets.
     """
 
     name: str
@@ -36,21 +37,19 @@ class Outcome:
         name: What was looked at.
         problems: What is wrong with it.
         not_checked: Why it was not looked at, or not to the end; empty if it was.
+        unfinished: Whether that is because it took too long.
     """
 
     name: str
     problems: Sequence[str] = ()
     not_checked: str = ""
+    unfinished: bool = False
 
     def __str__(self) -> str:
         """Write it as lines of a report."""
-        if self.problems:
-            return "\n".join(f"  wrong        {self.name}: {problem}" for problem in self.problems)
-        return (
-            f"  not checked  {self.name}: {self.not_checked}"
-            if self.not_checked
-            else f"  ok           {self.name}"
-        )
+        lines = [f"  wrong        {self.name}: {problem}" for problem in self.problems]
+        lines += [f"  not checked  {self.name}: {self.not_checked}"] if self.not_checked else ()
+        return "\n".join(lines or [f"  ok           {self.name}"])
 
 
 def run_checks(
@@ -63,39 +62,57 @@ def run_checks(
         patience: The seconds after which no more is waited for, if something is wrong by then.
         limit: The seconds after which no more is waited for.
     """
-    found: dict[str, Outcome] = {}
     changed = threading.Condition()
-
-    def run(check: Check) -> None:
-        outcome = _run(check)
-        with changed:
-            found[check.name] = outcome
-            changed.notify_all()
-
-    for check in checks:  # daemons, for the process must be able to end before them
-        threading.Thread(target=run, args=(check,), daemon=True).start()
+    running = [_Running(check, changed) for check in checks]
     start = time.monotonic()
+    for each in running:  # daemons, for the process must be able to end before them
+        threading.Thread(target=each.run, daemon=True).start()
+
+    def done() -> bool:
+        return all(each.done for each in running)
+
+    def wrong() -> bool:
+        return any(each.problems for each in running)
+
     with changed:
-        changed.wait_for(lambda: len(found) == len(checks), patience)
-        if not any(outcome.problems for outcome in found.values()):
-            left = limit - (time.monotonic() - start)
-            changed.wait_for(lambda: len(found) == len(checks) or _is_wrong(found), left)
-        return [found.get(check.name) or _unfinished(check.name, start) for check in checks]
+        changed.wait_for(done, patience)
+        changed.wait_for(lambda: done() or wrong(), limit - (time.monotonic() - start))
+        seconds, others_failed = time.monotonic() - start, wrong()
+        return [each.outcome(seconds, others_failed) for each in running]
 
 
-def _run(check: Check) -> Outcome:
-    try:
-        return Outcome(check.name, tuple(check.problems()))
-    except NotChecked as reason:
-        return Outcome(check.name, not_checked=str(reason))
-    except Exception as error:  # it must not be lost with its thread
-        return Outcome(check.name, (f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",))
+class _Running:
+    """A check, and what it has found so far."""
 
+    def __init__(self, check: Check, changed: threading.Condition) -> None:
+        self.problems: list[str] = []
+        self.done = False
+        self._check, self._changed, self._not_checked = check, changed, ""
 
-def _is_wrong(found: dict[str, Outcome]) -> bool:
-    return any(outcome.problems for outcome in found.values())
+    def run(self) -> None:
+        try:
+            for problem in self._check.problems():
+                self._tell(problem)
+        except NotChecked as reason:
+            self._not_checked = str(reason)
+        except Exception as error:  # it must not be lost with its thread
+            self._tell(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        with self._changed:
+            self.done = True
+            self._changed.notify_all()
 
+    def _tell(self, problem: str) -> None:
+        with self._changed:
+            self.problems.append(problem)
+            self._changed.notify_all()
 
-def _unfinished(name: str, start: float) -> Outcome:
-    seconds = time.monotonic() - start
-    return Outcome(name, (f"{name}: no answer within {seconds:.0f} s; is there a way to Google Cloud?",))
+    def outcome(self, seconds: float, others_failed: bool) -> Outcome:
+        """Tell what was found after so many seconds; what nothing else stops has to be told as a problem."""
+        name, problems = self._check.name, tuple(self.problems)
+        if self.done:
+            return Outcome(name, problems, self._not_checked)
+        if others_failed:
+            late = f"not finished within {seconds:.0f} s, for other checks had failed"
+            return Outcome(name, problems, late, unfinished=True)
+        silent = f"{name}: no answer within {seconds:.0f} s; is there a way to Google Cloud?"
+        return Outcome(name, (silent,))

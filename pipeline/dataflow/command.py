@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from options.env_file import read_env_file
 from options.launching import MODES, Launch
 from options.parsing import read
-from options.settings import SETTINGS, misspelt, read_env_file
+from options.settings import SETTINGS, misspelt
 from pipeline.dataflow import preflight
 from pipeline.exit_codes import DONE, WRONG_USAGE
 from pipeline.run import predict
@@ -61,14 +62,13 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(
             [f"say {' or '.join(MODES)} first; got {mode!r}" if mode else f"say {' or '.join(MODES)}"]
         )
-    launch, misspellings = read_launch(mode, arguments[1:])
+    launch = read_launch(mode, arguments[1:])
     time = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
-    words = launch.words(str(SETUP_FILE), time)
-    missing = [*launch.missing(), *misspellings]
+    words, wrong = launch.words(str(SETUP_FILE), time), launch.wrong()
     if launch.dry_run:
-        return _describe(words, missing)
-    if missing:
-        raise UsageError(preflight.inspect(read(words, PROG), missing).problems)
+        return _describe(words, wrong)
+    if wrong:
+        raise UsageError(preflight.inspect(read(words, PROG), wrong).reasons)
     return predict(words, PROG)
 
 
@@ -87,24 +87,21 @@ def load_env_file() -> dict[str, str]:
     return in_file
 
 
-def read_launch(mode: str, arguments: Sequence[str]) -> tuple[Launch, list[str]]:
-    """Read what is given, and tell of names in `.env` that may be misspelt.
+def read_launch(mode: str, arguments: Sequence[str]) -> Launch:
+    """Read what is given; names in `.env` that may be misspelt are told on standard error.
 
     Raises:
-        UsageError: It is not understood; the error holds all that is wrong.
+        UsageError: The file `.env` is not understood.
     """
-    in_file = load_env_file()
-    launch = Launch.of(mode, arguments, os.environ)
-    problems = list(launch.problems())
-    if problems:
-        raise UsageError(problems)
-    return launch, list(misspelt(in_file))
+    for note in misspelt(load_env_file()):  # it may be a variable for something else
+        print(f"note: {note}", file=sys.stderr)
+    return Launch.of(mode, arguments, os.environ)
 
 
-def _describe(words: Sequence[str], missing: Sequence[str]) -> int:
+def _describe(words: Sequence[str], wrong: Sequence[str]) -> int:
     """Print the command, and what is wrong with it."""
     print(f"The command:\n\n{_with_env_file(command(words))}\n\nThe checks:\n", flush=True)
-    report = preflight.inspect(read(words, PROG), missing)
+    report = preflight.inspect(read(words, PROG), wrong)
     print(report)
     return WRONG_USAGE if report.problems else DONE
 

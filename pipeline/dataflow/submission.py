@@ -1,4 +1,4 @@
-"""Handing a job to Dataflow, and what is told of it then."""
+"""Handing a job to Dataflow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions
-from apache_beam.runners.runner import PipelineResult
 
-from options import DataflowOptions, SourceOptions
 from pipeline.dataflow.api import NoCredentials, find_credentials, running_jobs
-from pipeline.exit_codes import INTERRUPTED, Ended
+from pipeline.exit_codes import Ended
 
 _CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 _REMEDIES = {
@@ -35,21 +33,22 @@ _TOLD_OTHERWISE = (
 )
 
 
-def submit(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> PipelineResult | None:
-    """Hand a pipeline to Dataflow; in batch, wait for its end, unless `--no_wait` is given.
+def submit(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> Any | None:
+    """Hand a pipeline to Dataflow.
 
     Args:
         options: Those of the job.
         build: Adds the steps to the pipeline.
 
     Returns:
-        What it has come to; None where the job goes on without this process.
+        Beam's `DataflowPipelineResult` of a job that was accepted; None where no job is asked for, but the
+        description of one in `--template_location`.
 
     Raises:
-        Ended: Dataflow does not take the job, or it failed.
+        Ended: Dataflow does not take the job.
     """
     cloud = options.view_as(GoogleCloudOptions)
-    with _plain_errors(), _short_logs():
+    with _plain_errors(), short_logs():
         _see_that_it_runs(cloud)
         if importlib.util.find_spec("pip") is None:  # with which Beam would list what is installed here
             options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
@@ -57,13 +56,10 @@ def submit(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> 
         build(pipeline)
         result: Any = pipeline.run()
     if not result.has_job:
-        print(f"the template is {cloud.template_location}")
+        print(f"the template is {cloud.template_location}", flush=True)
         return None
     print(_started(result.job_id(), cloud), flush=True)
-    if options.view_as(SourceOptions).is_streaming:
-        print("it goes on until it is drained or cancelled")
-        return None
-    return None if options.view_as(DataflowOptions).no_wait else _wait(result, cloud)
+    return result
 
 
 def _see_that_it_runs(cloud: GoogleCloudOptions) -> None:
@@ -77,26 +73,6 @@ def _see_that_it_runs(cloud: GoogleCloudOptions) -> None:
 def _started(job_id: str, cloud: GoogleCloudOptions) -> str:
     url = f"{_CONSOLE}/{cloud.region}/{job_id}?project={cloud.project}"
     return f"started job {cloud.job_name}, {job_id}\n  {url}"
-
-
-def _wait(result: Any, cloud: GoogleCloudOptions) -> PipelineResult:
-    from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
-
-    job_id = result.job_id()
-    try:
-        with _plain_errors(), _short_logs():
-            result.wait_until_finish()
-    except DataflowRuntimeException as error:
-        raise Ended(f"job {job_id} has not succeeded. {error}") from error
-    except KeyboardInterrupt as error:
-        raise Ended(
-            f"no longer waiting for job {job_id}, which goes on; "
-            f"`gcloud dataflow jobs cancel {job_id} --project={cloud.project} --region={cloud.region}` ends "
-            "it",
-            INTERRUPTED,
-        ) from error
-    waited: PipelineResult = result
-    return waited
 
 
 @contextlib.contextmanager
@@ -125,7 +101,7 @@ def _remedy(code: int) -> str:
 
 
 @contextlib.contextmanager
-def _short_logs() -> Iterator[None]:
+def short_logs() -> Iterator[None]:
     """Let Beam log that it tries again without the traceback, and no error that is told anyway."""
     loggers = [logging.getLogger(name) for name in _TOLD_OTHERWISE]
     levels = [logger.level for logger in loggers]

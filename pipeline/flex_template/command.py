@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from options import DataflowOptions
+from options.faulty_flags import find_faults
 from options.flags import Flag, Text, add_flags
 from options.launching import MODES
 from options.parsing import Parser, explain_unknown, read
@@ -59,8 +60,8 @@ What stands behind -- goes to `gcloud dataflow flex-template build`, which can g
 """
 _RUN_EPILOG = """\
 All other flags and settings are those of a job without a template: `beam-predict dataflow batch --help`
-lists them. The workers have the template's image. --skip_preflight leaves the checks before the start to
-that image, as for a model in it: --model /opt/beam-predict/model --skip_preflight. Nothing waits for the job.
+lists them. The workers have the template's image. A model that only the image has, such as --model /models/1,
+is looked for there; --skip_preflight leaves all checks before the start to it. Nothing waits for the job.
 """
 
 
@@ -114,13 +115,15 @@ def plan_build(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     """Plan to write a template's description.
 
     Raises:
-        UsageError: A flag lacks its value.
+        UsageError: The file `.env` is not understood.
     """
     load_env_file()
     place = list(arguments).index("--") if "--" in arguments else len(arguments)
     parser = _parser("build [flags] [-- flags of gcloud]", _BUILD_FLAGS, _BUILD_EPILOG)
-    flags, unknown = parser.parse_known_args(list(arguments[:place]))
-    problems = [problem for flag in _BUILD_FLAGS for problem in flag.problems(getattr(flags, flag.name))]
+    faults = find_faults(parser, arguments[:place])
+    flags, unknown = parser.parse_known_args(faults.without(arguments[:place]))
+    problems = [*faults.problems]
+    problems += [problem for flag in _BUILD_FLAGS for problem in flag.problems(getattr(flags, flag.name))]
     problems += explain_unknown(unknown, [f"--{flag.name}" for flag in _BUILD_FLAGS]) if unknown else []
     image = flags.image or variables.get(IMAGE.variable)
     if not image:
@@ -142,15 +145,16 @@ def plan_run(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     """Plan to start a job from a template.
 
     Raises:
-        UsageError: What is given is not understood, or there is no such template.
+        UsageError: What is given is not understood.
     """
     parser = _parser("run batch|streaming [flags]", (_TEMPLATE_FILE,), _RUN_EPILOG)
-    flags, rest = parser.parse_known_args(list(arguments))
+    faults = find_faults(parser, arguments)
+    flags, rest = parser.parse_known_args(faults.without(arguments))
     mode = rest[0] if rest else ""
     if mode not in MODES:
         raise UsageError([f"say run {' or run '.join(MODES)}; got {mode!r}"])
-    launch, misspellings = read_launch(mode, rest[1:])
-    problems: list[str] = [*launch.missing(), *misspellings, *_TEMPLATE_FILE.problems(flags.template_file)]
+    launch = read_launch(mode, rest[1:])
+    problems: list[str] = [*faults.problems, *launch.wrong(), *_TEMPLATE_FILE.problems(flags.template_file)]
     bucket = "".join(launch.values[BUCKET.flag][-1:])
     template = _template_file(flags.template_file, bucket, variables, problems)
     spec = _spec(template, problems)
@@ -161,8 +165,8 @@ def plan_run(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     command = [*GCLOUD, "run", *run_arguments(line.options, template)]
     if line.options.view_as(DataflowOptions).skip_preflight:
         return Plan(command, [*problems, *line.unusable, *line.contradictory], launch.dry_run)
-    report = preflight.inspect(line, problems)
-    return Plan(command, report.problems, launch.dry_run, str(report))
+    report = preflight.inspect(line, problems, launched_in_image=True)
+    return Plan(command, report.reasons, launch.dry_run, str(report))
 
 
 _PLANS: Mapping[str, Callable[[Sequence[str], Mapping[str, str]], Plan]] = {

@@ -10,7 +10,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from options.flags import Flag
-from pipeline.flex_template.parameters import join_values, own_flags
+from pipeline.flex_template.parameters import OPTIONS, OPTIONS_SEPARATOR, join_values, own_flags
 from transforms import storage
 from transforms.errors import ReadError, UsageError
 
@@ -98,15 +98,13 @@ def run_arguments(options: PipelineOptions, template_file: str) -> list[str]:
 
 
 def not_in_template(options: PipelineOptions, spec: Spec) -> Iterator[str]:
-    """Tell of flags that the template has no parameters for, and of those that fit into none."""
-    for name, value in _parameters(options).items():
+    """Tell of flags that the template has no parameters for."""
+    for name in _parameters(options):
         if spec.parameters and name not in spec.parameters:
             yield (
                 f"--{name} is no parameter of the template; leave it out, or build the template anew with "
                 "`run_dataflow.sh template build` if it is older than the flag"
             )
-        if name == "dataflow_service_options" and "," in value:
-            yield f"--{name} {value}: a template takes one; leave the others out"
 
 
 def _given(options: PipelineOptions) -> dict[str, Any]:
@@ -115,12 +113,16 @@ def _given(options: PipelineOptions) -> dict[str, Any]:
 
 
 def _parameters(options: PipelineOptions) -> dict[str, str]:
-    flags, elsewhere = own_flags(), {*_FIELDS, *_HERE, *(name for name, _ in _SWITCHES)}
-    return {
-        name: _own(flags[name], value) if name in flags else _field(value)
-        for name, value in _given(options).items()
-        if name not in elsewhere
-    }
+    elsewhere = {*_FIELDS, *_HERE, *(name for name, _ in _SWITCHES)}
+    given = {name: value for name, value in _given(options).items() if name not in elsewhere}
+    return {name: _parameter(name, value) for name, value in given.items()}
+
+
+def _parameter(name: str, value: Any) -> str:
+    if name == OPTIONS:
+        return join_values(value, OPTIONS_SEPARATOR)
+    flag = own_flags().get(name)
+    return _own(flag, value) if flag else _field(value)
 
 
 def _own(flag: Flag, value: Any) -> str:

@@ -2,7 +2,8 @@
 
 The launcher that Google provides runs `deploy/flex_template.py` in the template's image, and tells it a
 `--template_location`. Beam writes the job's description to that file, and Dataflow makes a job of it when the
-process has ended with code 0. So nothing is waited for here, in batch neither, and no summary is made.
+process has ended with code 0. So nothing is waited for here, in batch neither, and no summary is made. What
+`--overwrite` deletes is deleted last, when nothing here can fail any more.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from apache_beam.options.pipeline_options import (
 
 from options import DataflowOptions, parse
 from pipeline import preflight
-from pipeline.dataflow.preflight import bucket_problems
+from pipeline.dataflow.buckets import bucket_problems
 from pipeline.exit_codes import DONE, FAILED, WRONG_USAGE
 from pipeline.flex_template.parameters import command_line
 from pipeline.graph import build
 from pipeline.job import make_steps
-from pipeline.prepare import prepare_outputs
+from pipeline.prepare import NotDeleted, delete_earlier, prepare_outputs
 from transforms.errors import UsageError
 from transforms.predictors.base import Predictor
 
@@ -69,11 +70,15 @@ def launch(passed: Sequence[str]) -> None:
     """
     options = parse(with_image(command_line(passed)))
     predictor = _check(options)
-    prepare_outputs(options, predictor.signature)
+    earlier = prepare_outputs(options, predictor.signature)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, make_steps(options, predictor))
     pipeline.run()
     _log.info("the job is described; Dataflow starts it now")
+    try:
+        delete_earlier(earlier)
+    except NotDeleted as error:  # of which some may be gone: without the job there would be neither
+        _log.error("%s", error)
 
 
 def _check(options: PipelineOptions) -> Predictor:

@@ -14,9 +14,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from options.accelerators import ACCELERATOR_EXAMPLE
 from options.flags import Assignment, Bytes, Choice, Flag, Kind, PubSubPath, Share, Text, Whole
 from options.parsing import GROUPS
-from pipeline.flex_template.parameters import SEPARATOR
+from pipeline.flex_template.parameters import OPTIONS, OPTIONS_SEPARATOR, SEPARATOR
 
 REQUIRED = ("output",)
 LEFT_OUT = ("max_dead_letter_ratio", "no_wait")
@@ -36,19 +37,16 @@ BEAM_FLAGS = (
     ),
     Flag("disk_size_gb", "The disk of each worker, in GB. Not given: Dataflow chooses.", Whole()),
     Flag(
-        "dataflow_service_options",
-        "An option of Dataflow's, such as streaming_mode_at_least_once, or "
-        "worker_accelerator=type:nvidia-tesla-t4;count:1;install-nvidia-driver.",
+        OPTIONS,
+        "Options of Dataflow's, such as streaming_mode_at_least_once, or "
+        f"worker_accelerator={ACCELERATOR_EXAMPLE}.",
         Text("OPTION"),
+        repeated=True,
     ),
 )
 """Flags of Beam's that no field of Dataflow's own stands for."""
 
 _SPELLED = {"bigquery": "BigQuery", "gb": "GB", "id": "ID", "ram": "RAM", "sdk": "SDK"}
-_SEVERAL = (
-    f" Several have a {SEPARATOR} between them; a {SEPARATOR} that belongs to one is written "
-    f"{SEPARATOR}{SEPARATOR}."
-)
 _PICKERS = {"model": "GCS_READ_FOLDER", "class_names": "GCS_READ_FILE"}
 
 
@@ -85,10 +83,14 @@ def _label(name: str) -> str:
 
 
 def _help(flag: Flag) -> str:
-    several = _SEVERAL if flag.repeated else ""
+    several = _several(OPTIONS_SEPARATOR if flag.name == OPTIONS else SEPARATOR) if flag.repeated else ""
     if flag.kind is None or flag.default is None:
         return flag.help + several
     return f"{flag.help}{several} Default: {flag.kind.show(flag.default)}."
+
+
+def _several(mark: str) -> str:
+    return f" Several have a {mark} between them; a {mark} that belongs to one is written {mark}{mark}."
 
 
 def _typed(flag: Flag) -> Mapping[str, Any]:

@@ -18,19 +18,21 @@ from options.flags import Flag
 from transforms.errors import UsageError
 
 SEPARATOR = ";"
+OPTIONS, OPTIONS_SEPARATOR = "dataflow_service_options", ","
+"""The flag of Beam's that may be given several times, and whose values have a ; in them."""
 
 _log = logging.getLogger(__name__)
 
 
-def join_values(values: Iterable[str]) -> str:
+def join_values(values: Iterable[str], separator: str = SEPARATOR) -> str:
     """Make one text of the values of a flag that may be given several times."""
-    return SEPARATOR.join(value.replace(SEPARATOR, SEPARATOR * 2) for value in values)
+    return separator.join(value.replace(separator, separator * 2) for value in values)
 
 
-def split_values(text: str) -> list[str]:
+def split_values(text: str, separator: str = SEPARATOR) -> list[str]:
     """Read what `join_values` has written, or a person, who may put blanks between the values."""
-    within = text.replace(SEPARATOR * 2, "\0")
-    parts = (part.strip().replace("\0", SEPARATOR) for part in within.split(SEPARATOR))
+    within = text.replace(separator * 2, "\0")
+    parts = (part.strip().replace("\0", separator) for part in within.split(separator))
     return [part for part in parts if part]
 
 
@@ -57,6 +59,8 @@ def _words(argument: str) -> Iterator[str]:
         yield from _switched(name, text.strip().lower())
     elif flag is not None and flag.repeated:
         yield from (f"{name}={value}" for value in split_values(text))
+    elif name == f"--{OPTIONS}":
+        yield from (f"{name}={value}" for value in split_values(text, OPTIONS_SEPARATOR))
     elif text:
         yield argument
 

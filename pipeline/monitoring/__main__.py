@@ -1,10 +1,10 @@
-"""Write the dashboard, the alerts and the list of metrics.
+"""Write the dashboard, the alerts, what the runbook says of them, and the list of metrics.
 
-    python -m pipeline.monitoring
+    .venv/bin/python -m pipeline.monitoring
 
 writes what is committed. For jobs and subscriptions of your own:
 
-    python -m pipeline.monitoring --job_name 'photos-.*' --subscription photos --folder out/monitoring
+    .venv/bin/python -m pipeline.monitoring --job_name 'photos-.*' --subscription photos --folder out/photos
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.exit_codes import DONE
+from pipeline.monitoring.documentation import RUNBOOK
 from pipeline.monitoring.files import (
     DOCS,
     FOLDER,
     JOB_NAME,
-    RUNBOOK,
     SUBSCRIPTION,
     metrics_page,
     monitoring_files,
+    runbook_page,
 )
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--subscription", default=SUBSCRIPTION, metavar="REGEX", help="which subscriptions (%(default)s)"
     )
     parser.add_argument(
-        "--runbook", default=RUNBOOK, metavar="URL", help="where the runbook is (%(default)s)"
+        "--runbook", metavar="URL", help=f"where {RUNBOOK} can be read: notifications link to it then"
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the files go (%(default)s)")
     given = parser.parse_args(arguments)
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written = {given.folder / name: content for name, content in files.items()}
     if given.folder == FOLDER:
         written[DOCS] = metrics_page()
+        written[Path(RUNBOOK)] = runbook_page(Path(RUNBOOK).read_text(encoding="utf-8"))
     for path, content in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""When Cloud Monitoring calls for somebody, and which section of the runbook tells what to do then.
+"""When Cloud Monitoring calls for somebody; `remedies.py` has what to do then.
 
 The format: https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
 """
@@ -26,6 +26,7 @@ class Alert:
         query: In PromQL; the alert is raised for what it returns.
         minutes: For how long it must return something.
         meaning: What is the matter, in a sentence or two.
+        label: What it tells apart: each job, or each subscription.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Alert:
     query: str
     minutes: int
     meaning: str
+    label: Literal["job_name", "subscription_id"] = "job_name"
+
+    @property
+    def section(self) -> str:
+        """The heading of its section in the runbook."""
+        return self.name.replace("-", " ").capitalize()
 
 
 def alerts(jobs: Jobs, subscription: str) -> list[Alert]:
@@ -46,14 +53,13 @@ def alerts(jobs: Jobs, subscription: str) -> list[Alert]:
     return [*_of_jobs(jobs, subscription), *_of_items(jobs), *_of_models(jobs)]
 
 
-def policy(alert: Alert, runbook: str) -> dict[str, Any]:
+def policy(alert: Alert, content: str) -> dict[str, Any]:
     """Make the content of an alert's file.
 
     Args:
         alert: The alert.
-        runbook: Where the runbook is.
+        content: What its notification says, in Markdown.
     """
-    section = f"{runbook}#{alert.name}"
     condition = {
         "query": alert.query,
         "duration": f"{60 * alert.minutes}s",
@@ -67,7 +73,7 @@ def policy(alert: Alert, runbook: str) -> dict[str, Any]:
         "userLabels": {"app": "beam-predict", "alert": alert.name},
         "documentation": {
             "subject": f"beam-predict: {alert.title}",
-            "content": f"{alert.meaning}\n\nWhat to do: [{section}]({section})",
+            "content": content,
             "mimeType": "text/markdown",
         },
         "combiner": "OR",
@@ -98,6 +104,7 @@ def _of_jobs(jobs: Jobs, subscription: str) -> list[Alert]:
             5,
             "The oldest message of the subscription was published more than 10 minutes ago, and no job has "
             "acknowledged it.",
+            label="subscription_id",
         ),
         Alert(
             "behind",

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.monitoring.alerts import alerts, policy
 from pipeline.monitoring.dashboard import dashboard
+from pipeline.monitoring.documentation import notification, with_alerts
 from pipeline.monitoring.promql import Jobs
 from transforms.buckets import ARRIVAL_MSEC, ERROR, PREDICT_MSEC
 from transforms.metric_table import METRICS, NAMESPACE, Metric
@@ -17,20 +18,30 @@ FOLDER = Path("deploy/monitoring")
 DOCS = Path("docs/metrics.md")
 JOB_NAME = "beam-predict-.*"
 SUBSCRIPTION = ".*"
-RUNBOOK = "docs/runbook.md"
 
 
-def monitoring_files(job_name: str, subscription: str, runbook: str) -> Mapping[str, str]:
+def monitoring_files(job_name: str, subscription: str, runbook: str | None = None) -> Mapping[str, str]:
     """Make the dashboard and the alerts.
 
     Args:
         job_name: A regular expression for the names of the jobs that alerts are about.
         subscription: One for the ids of the subscriptions that they listen to.
-        runbook: Where the runbook is.
+        runbook: The address of docs/runbook.md, where it has one.
     """
     found = alerts(Jobs.named(job_name), subscription)
-    files = {f"alerts/{alert.name}.json": _json(policy(alert, runbook)) for alert in found}
+    files = {
+        f"alerts/{alert.name}.json": _json(policy(alert, notification(alert, runbook))) for alert in found
+    }
     return {"dashboard.json": _json(dashboard(subscription)), **files}
+
+
+def runbook_page(page: str) -> str:
+    """Bring the runbook's part about the alerts up to date.
+
+    Args:
+        page: The runbook.
+    """
+    return with_alerts(page, alerts(Jobs.named(JOB_NAME), SUBSCRIPTION))
 
 
 def metrics_page() -> str:
@@ -39,10 +50,6 @@ def metrics_page() -> str:
         f"| `{metric.title}` | {metric.kind} | {metric.unit} | {metric.help} |" for metric in METRICS
     )
     return _PAGE.format(rows=rows, namespace=NAMESPACE, error=f"{ERROR:.0%}", most=_most_counters())
-
-
-def _row(metric: Metric) -> str:
-    return f"| `{metric.title}` | {metric.kind} | {metric.unit} | {metric.help} |"
 
 
 def counters_of(metric: Metric) -> int:
@@ -66,7 +73,8 @@ def _json(content: Any) -> str:
 _PAGE = """\
 # Metrics
 
-Written by `python -m pipeline.monitoring` from [transforms/metric_table.py](../transforms/metric_table.py).
+Written by `.venv/bin/python -m pipeline.monitoring` from
+[transforms/metric_table.py](../transforms/metric_table.py).
 
 | metric | kind | unit | |
 |---|---|---|---|
@@ -78,9 +86,10 @@ them. The percentiles in the summary follow from them, and are wrong by {error} 
 dashboard interpolate between bounds: they may be wrong by 42%, and mostly are by much less.) A
 *distribution* has a number, a sum, a least and a greatest value.
 
-On Dataflow, Cloud Monitoring has them as `dataflow.googleapis.com/job/user_counter`, about every 30
-seconds, with the labels `metric_name` (as above; distributions with `_MEAN`, `_COUNT`, `_MIN`, `_MAX`
-behind it), `ptransform` (the step) and `job_id`, and the resource's `job_name`:
+On Dataflow, Cloud Monitoring has them as `dataflow.googleapis.com/job/user_counter`, sampled every 60
+seconds and to be seen up to four minutes later, with the labels `metric_name` (as above; distributions
+with `_MEAN`, `_COUNT`, `_MIN`, `_MAX` behind it), `ptransform` (the step) and `job_id`, and the resource's
+`job_name`:
 
 ```text
 dataflow_googleapis_com:job_user_counter{{monitored_resource="dataflow_job", metric_name="predictions"}}

@@ -1,9 +1,9 @@
 """Queries of Cloud Monitoring in PromQL.
 
-Dataflow tells a counter's total so far as a gauge, one series for each job and step, about every 30 seconds.
-PromQL's `rate` and `increase` are for what Cloud Monitoring calls cumulative; and they do not see what a
-series begins with, as the first dead letter of a kind. So growth is told here as the difference to what was,
-where what was not there yet counts as 0.
+Dataflow tells a counter's total so far as a gauge, one series for each job and step, every 60 seconds, and
+up to four minutes late. PromQL's `rate` and `increase` are for what Cloud Monitoring calls cumulative; and
+they do not see what a series begins with, as the first dead letter of a kind. So growth is told here as the
+difference to what was, where what was not there yet counts as 0.
 
 How metrics are named in PromQL: https://cloud.google.com/monitoring/promql/promql-mapping
 """

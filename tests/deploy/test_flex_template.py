@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.internal.gcp import auth
+from google.api_core.exceptions import Forbidden
 from google.cloud.dataflow_v1beta3 import Job, JobType
 from google.protobuf import json_format
 
 from emulators.pubsub import create_subscription, create_topic
+from pipeline.flex_template.launcher import main
 from tests.conftest import MODEL
 from tests.digits_endpoint import ADDRESS, digits_endpoint, proxied
 from tests.google_cloud import BUCKET, PROJECT, REGION, GoogleCloud, google_cloud
+from transforms.storage.gcs import GcsStorage
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "deploy" / "flex_template.py"
@@ -48,11 +52,21 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def launch(
-    cloud: GoogleCloud, folder: Path, image: str = IMAGE, **parameters: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the file as Google's launcher does; prints which heavy modules were imported."""
-    passed = {
+@pytest.fixture
+def earlier(cloud: GoogleCloud) -> Iterator[list[str]]:
+    """The output of an earlier run, and the last a file that is none of it."""
+    stamp = "20260101T000000-00112233aabb"
+    names = [f"out/predictions-{stamp}.jsonl", f"out/dead_letters-{stamp}.jsonl", "out/summary.json"]
+    bucket = cloud.storage.bucket(BUCKET)
+    for name in (made := [*names, "out/notes.txt"]):
+        bucket.blob(name).upload_from_string("{}\n")
+    yield made
+    bucket.delete_blobs([bucket.blob(name) for name in objects(cloud, "out/")])
+
+
+def passed(**parameters: str) -> list[str]:
+    """Return what Google's launcher passes."""
+    flags = {
         "runner": "DataflowRunner",
         "project": PROJECT,
         "region": REGION,
@@ -67,9 +81,15 @@ def launch(
         "output": f"gs://{BUCKET}/out",
         **parameters,
     }
-    words = [f"--{name}={value}" for name, value in passed.items()]
+    return [f"--{name}={value}" for name, value in flags.items()]
+
+
+def launch(
+    cloud: GoogleCloud, folder: Path, image: str = IMAGE, **parameters: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the file as Google's launcher does; prints which heavy modules were imported."""
     return subprocess.run(
-        [sys.executable, "-c", RUN, LAUNCHER, *words],
+        [sys.executable, "-c", RUN, LAUNCHER, *passed(**parameters)],
         cwd=folder,
         env={**os.environ, **cloud.variables, "BEAM_PREDICT_IMAGE": image},
         capture_output=True,
@@ -114,6 +134,44 @@ def test_an_endpoint_may_predict(cloud: GoogleCloud, folder: Path, monkeypatch: 
         ended = launch(cloud, folder, model="", endpoint=ADDRESS, endpoint_protocol="tf_serving")
     assert (ended.returncode, ended.stdout) == (0, "\n"), ended.stderr
     assert described(cloud)[1]["endpoint"] == ADDRESS
+
+
+def test_what_a_job_replaces_is_deleted_when_it_is_described(
+    cloud: GoogleCloud, folder: Path, earlier: list[str]
+) -> None:
+    ended = launch(cloud, folder, overwrite="true")
+    assert ended.returncode == 0, ended.stderr
+    assert described(cloud)[0].name == "photos"
+    assert objects(cloud, "out/") == earlier[-1:]
+
+
+def test_a_job_that_cannot_be_described_costs_no_earlier_output(
+    cloud: GoogleCloud, folder: Path, earlier: list[str]
+) -> None:
+    assert launch(cloud, folder, overwrite="true", experiments="disable_runner_v2").returncode == 1
+    assert objects(cloud, "out/") == sorted(earlier)
+
+
+def test_a_job_goes_on_beside_what_cannot_be_deleted(
+    cloud: GoogleCloud,
+    earlier: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refused(_: GcsStorage, uri: str) -> None:
+        if uri.endswith(tuple(earlier)):
+            raise Forbidden("no storage.objects.delete")  # type: ignore[no-untyped-call]
+
+    for name, value in {**cloud.variables, "BEAM_PREDICT_IMAGE": IMAGE}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", False)  # Beam keeps those of other tests
+    monkeypatch.setattr(auth._Credentials, "_credentials", None)
+    monkeypatch.setattr(GcsStorage, "delete", refused)
+    assert main(passed(overwrite="true")) == 0
+    assert objects(cloud, "out/notes.txt") == earlier[-1:]
+    assert "3 of the files that an earlier run has left are still there" in caplog.text
+    assert "\n  gcloud storage rm gs://" in caplog.text
+    assert described(cloud)[0].name == "photos"
 
 
 def test_workers_install_nothing(cloud: GoogleCloud, folder: Path) -> None:

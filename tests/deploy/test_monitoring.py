@@ -15,26 +15,31 @@ from google.protobuf import json_format
 from pipeline.monitoring.__main__ import main
 from pipeline.monitoring.alerts import alerts
 from pipeline.monitoring.dashboard import COLUMNS, charts
+from pipeline.monitoring.documentation import RUNBOOK, notification
 from pipeline.monitoring.files import (
     DOCS,
     FOLDER,
     JOB_NAME,
-    RUNBOOK,
     SUBSCRIPTION,
     metrics_page,
     monitoring_files,
+    runbook_page,
 )
 from pipeline.monitoring.promql import Jobs, names_in
+from pipeline.monitoring.remedies import REMEDIES
 from tests.conftest import ROOT
 from transforms.metric_table import METRICS
 
-FILES = monitoring_files(JOB_NAME, SUBSCRIPTION, RUNBOOK)
+FILES = monitoring_files(JOB_NAME, SUBSCRIPTION)
 ALERTS = alerts(Jobs.named(JOB_NAME), SUBSCRIPTION)
 QUERIES = [line.query for chart in charts(SUBSCRIPTION) for line in chart.lines] + [
     one.query for one in ALERTS
 ]
 EACH_ALERT = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 MAX_PROMPT_CHARS = 255
+MAX_CONTENT_CHARS, MAX_CONTENT_BYTES = 8_192, 10_240  # of AlertPolicy.Documentation
+BOOK = f"https://example.com/{'a-long-way/' * 10}{RUNBOOK}"
+LINK = re.compile(r"\]\(([^)]*)\)")
 
 
 def policy_of(name: str) -> AlertPolicy:
@@ -49,6 +54,8 @@ def test_the_files_are_current() -> None:
     }
     assert written == FILES, "run: python -m pipeline.monitoring"
     assert (ROOT / DOCS).read_text() == metrics_page(), "run: python -m pipeline.monitoring"
+    page = (ROOT / RUNBOOK).read_text()
+    assert runbook_page(page) == page, "run: python -m pipeline.monitoring"
 
 
 def test_the_dashboard_is_what_google_takes() -> None:
@@ -92,11 +99,43 @@ def test_an_alert_is_what_google_takes(alert: Any) -> None:
     assert all(re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) for key in policy.user_labels)
 
 
+def test_each_alert_has_a_remedy_and_none_is_left() -> None:
+    assert [alert.name for alert in ALERTS] == list(REMEDIES)
+
+
 @EACH_ALERT
-def test_an_alert_leads_to_a_section_of_the_runbook(alert: Any) -> None:
-    path, _, anchor = re.findall(r"\((.+?)\)$", policy_of(alert.name).documentation.content)[0].partition("#")
-    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
-    assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+def test_a_notification_says_what_to_do_without_dead_links(alert: Any) -> None:
+    content = policy_of(alert.name).documentation.content
+    assert content.startswith(alert.meaning)
+    assert not LINK.search(content)
+    for command in REMEDIES[alert.name].commands:
+        assert command in content
+
+
+@EACH_ALERT
+def test_the_links_of_a_notification_lead_to_the_runbook_where_its_address_is_told(alert: Any) -> None:
+    content = notification(alert, BOOK)
+    assert content.endswith(f"({BOOK}#{alert.name})")
+    for target in LINK.findall(content):
+        assert target.startswith(BOOK.removesuffix(RUNBOOK))
+        path, _, anchor = target.removeprefix(BOOK.removesuffix(RUNBOOK)).partition("#")
+        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
+        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+@EACH_ALERT
+def test_a_notification_is_no_longer_than_google_takes(alert: Any) -> None:
+    content = notification(alert, BOOK)
+    assert len(content) <= MAX_CONTENT_CHARS
+    assert len(content.encode()) <= MAX_CONTENT_BYTES
+
+
+@EACH_ALERT
+def test_the_variables_of_a_notification_are_what_the_query_tells_apart(alert: Any) -> None:
+    """Cloud Monitoring fills in `${...}`, and nothing else that looks like a variable of the shell."""
+    used = set(re.findall(r"\$\{([^}]*)\}", notification(alert, BOOK)))
+    assert used == {"project", f"metric_or_resource.label.{alert.label}"}
+    assert f"by ({alert.label})" in alert.query
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))

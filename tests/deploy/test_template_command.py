@@ -139,7 +139,7 @@ def test_a_job_in_batch_is_run_from_the_template(built: User) -> None:
     assert "--model_inputs=a=1,2" in passed
     assert "--overwrite=true" in passed
     assert "--max_file_bytes=20000000" in passed
-    assert "--no_use_public_ips" in passed
+    assert "--use_public_ips=false" in passed
     assert not [word for word in passed if word.startswith(("--skip_preflight", "--dataflow_endpoint"))]
 
 
@@ -154,6 +154,30 @@ def test_the_job_arrives(built: User) -> None:
     assert (arrived.name, arrived.type_, arrived.location) == ("photos", JobType.JOB_TYPE_BATCH, REGION)
     assert dict(arrived.labels) == {"a": "b"}
     assert {image.container_image for image in pool.sdk_harness_container_images} == {built.cloud.image}
+
+
+def test_what_a_launch_has_fields_for_arrives(built: User) -> None:
+    key = "projects/my-project/locations/us-central1/keyRings/r/cryptoKeys/k"
+    given = ["--experiments=a_one", "--experiments=b_two", "--worker_zone=us-central1-b", "--disk_size_gb=60"]
+    given += ["--flexrs_goal=COST_OPTIMIZED", f"--dataflow_kms_key={key}", "--max_num_workers=3"]
+    result = built.run("run", "batch", *job(built), "--signature=from_bytes", *given)
+    assert result.returncode == 0, result.stderr + built.service.logs[-1]
+    arrived = built.cloud.dataflow.job.environment
+    (pool,) = arrived.worker_pools
+    assert {"a_one", "b_two"} <= set(arrived.experiments)
+    assert (arrived.worker_zone, arrived.service_kms_key_name) == ("us-central1-b", key)
+    assert (pool.disk_size_gb, pool.autoscaling_settings.max_num_workers) == (60, 3)
+    assert arrived.flex_resource_scheduling_goal.name == "FLEXRS_COST_OPTIMIZED"
+
+
+def test_several_options_of_dataflow_arrive_each_for_itself(built: User) -> None:
+    gpu = "worker_accelerator=type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+    given = [f"--dataflow_service_options={option}" for option in (gpu, "min_num_workers=2")]
+    more = ["--signature=from_bytes", "--machine_type=n1-standard-4"]
+    result = built.run("run", "batch", *job(built), *more, *given)
+    assert result.returncode == 0, result.stderr + built.service.logs[-1]
+    assert f"--dataflow_service_options={gpu},min_num_workers=2" in built.service.launches[-1]
+    assert list(built.cloud.dataflow.job.environment.service_options) == [gpu, "min_num_workers=2"]
 
 
 def test_a_streaming_job_is_run_from_the_template(built: User, pubsub: str) -> None:
@@ -224,6 +248,29 @@ def test_what_is_wrong_with_a_run_is_told_at_once(built: User) -> None:
     ):
         assert told in result.stderr
     assert len(built.service.launches) == before
+
+
+def test_a_model_that_only_the_image_has_is_left_to_it(built: User) -> None:
+    words = [word for word in job(built) if not word.startswith("--model")]
+    dry = built.run("run", "batch", *words, "--model=/no/such/model", "--dry_run")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "not checked  model: /no/such/model is not on this machine; it is looked for in the image" in (
+        dry.stdout
+    )
+    assert "--parameters=model=/no/such/model" in command_in(dry.stdout)
+
+
+def test_a_setting_that_is_wrong_hides_nothing_else_in_a_run(built: User) -> None:
+    words = [*job(built), "--job_name=Photos", "--template_file", "--max_batch_size"]
+    result = built.run("run", "batch", *words, PUBLIC_IPS="maybe")
+    assert result.returncode == 2
+    for told in (
+        "PUBLIC_IPS",
+        "--job_name Photos",
+        "--template_file has no value",
+        "--max_batch_size has no",
+    ):
+        assert told in result.stderr
 
 
 def test_a_missing_template_is_told_with_what_makes_one(user: User) -> None:

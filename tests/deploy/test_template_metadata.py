@@ -127,3 +127,6 @@ def test_the_help_tells_how_to_give_several_values() -> None:
     assert parameters()["input"]["helpText"].endswith(
         "Several have a ; between them; a ; that belongs to one is written ;;."
     )
+    assert parameters()["dataflow_service_options"]["helpText"].endswith(
+        "Several have a , between them; a , that belongs to one is written ,,."
+    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from options.launching import Launch
-from options.settings import SETTINGS, misspelt, read_env_file
+from options.settings import SETTINGS, misspelt
 
 IMAGE = ("--sdk_container_image", "gcr.io/p/i:1")
 
@@ -51,6 +50,15 @@ def test_workers_with_an_image_have_no_public_addresses_unless_they_are_wanted(
     flags: Sequence[str], variables: dict[str, str], expected: Sequence[str]
 ) -> None:
     assert [word for word in words(*flags, **variables) if "public_ips" in word] == expected
+
+
+def test_in_streaming_right_fitting_is_switched_on_for_who_asks_for_it() -> None:
+    wanted = "--experiments=enable_streaming_rightfitting"
+    hint = ("--predict_min_ram", "16GB")
+    assert wanted in words(*hint, mode="streaming")
+    assert words(*hint, wanted, mode="streaming").count(wanted) == 1
+    assert wanted not in words(*hint)
+    assert wanted not in words(mode="streaming")
 
 
 def test_workers_without_an_image_install_this_checkout() -> None:
@@ -145,26 +153,38 @@ def test_words_that_a_setting_does_not_take_are_told() -> None:
     )
 
 
-def test_a_file_is_read_as_a_shell_would(tmp_path: Path) -> None:
-    file = tmp_path / ".env"
-    file.write_text(
-        "# a comment\n\nexport PROJECT=my-project\nLABELS='a=1, b=2'  # two\nIMAGE=\nMODEL=\"gs://b/m\"\n"
+def test_words_that_a_setting_does_not_take_are_left_out_of_the_command() -> None:
+    given = {"STREAMING_MODE": "atleastonce", "PUBLIC_IPS": "maybe", "WORKER_ACCELERATOR": "t4"}
+    command = words(*IMAGE, mode="streaming", REGION="us-east1", **given)
+    assert "--region=us-east1" in command
+    assert not [word for word in command if "service_options" in word or "public_ips" in word]
+
+
+def test_a_flag_without_its_value_is_told_with_all_else() -> None:
+    launch = Launch.of("batch", ["--region", "--project", "p", "--watch", "5", "--public_ips"], {})
+    region, *others = launch.wrong()
+    assert region == (
+        "--region is missing: there is no value behind it; pass --region us-central1, or set "
+        "REGION=us-central1"
     )
-    assert read_env_file(file) == {
-        "PROJECT": "my-project",
-        "LABELS": "a=1, b=2",
-        "IMAGE": "",
-        "MODEL": "gs://b/m",
-    }
-    assert read_env_file(tmp_path / "none") == {}
+    assert any(other.startswith("--public_ips is missing: there is no value behind it") for other in others)
+    assert any(other.startswith("--watch never ends") for other in others)
+    assert not [other for other in others if "--region" in other or "--project" in other]
+    assert "--project=p" in launch.words("setup.py", "now")
 
 
-@pytest.mark.parametrize("line", ["PROJECT", "PROJECT = a", "INPUT='gs://b", "1=2"])
-def test_a_line_that_is_no_assignment_is_told(tmp_path: Path, line: str) -> None:
-    file = tmp_path / ".env"
-    file.write_text(f"REGION=a\n{line}\n")
-    with pytest.raises(ValueError, match="line 2: must be NAME=VALUE"):
-        read_env_file(file)
+def test_a_model_without_its_value_is_told_once() -> None:
+    assert missing("--model").count("--model") == 1
+
+
+def test_the_environment_gives_what_a_flag_without_a_value_does_not() -> None:
+    launch = Launch.of("batch", ["--region"], {"REGION": "us-east1"})
+    assert "--region=us-east1" in launch.words("setup.py", "now")
+    assert [problem for problem in launch.wrong() if problem.startswith("--region is missing: there is no")]
+
+
+def test_a_mere_subnetwork_without_a_region_is_left_out() -> None:
+    assert not [word for word in words(SUBNETWORK="a") if "subnetwork" in word]
 
 
 def test_names_that_are_nearly_settings_are_told() -> None:

@@ -60,6 +60,17 @@ def test_a_model_that_the_endpoint_does_not_have_is_told(cloud: GoogleCloud) -> 
     assert "digitss" in problem
 
 
+def test_what_an_endpoint_gives_is_not_asked_where_there_is_no_file_to_ask_about(cloud: GoogleCloud) -> None:
+    silent = [
+        "--endpoint=http://models.invalid/predict",
+        "--endpoint_protocol=multipart",
+        "--input_kind=bytes",
+    ]
+    kept = [flag for flag in cloud.flags if not flag.startswith(("--model", "--input"))]
+    (problem,) = preflight.inspect(read([*kept, *silent, "--input=gs://photos-bucket/none/*"])).problems
+    assert problem.startswith("--input gs://photos-bucket/none/*: ")
+
+
 def test_an_endpoint_on_this_machine_is_none_for_workers(cloud: GoogleCloud, server: ModelServer) -> None:
     address = local_address(server)
     (problem,) = preflight.inspect(read(flags(cloud, f"--endpoint={address}"))).problems
@@ -97,7 +108,7 @@ class TestAHeaderFromTheEnvironment:
         without_image = flags(
             cloud, HEADER, f"--endpoint={self.ADDRESS}", "--setup_file=setup.py", without="--sdk_container"
         )
-        told = "only an image gives Dataflow's workers the environment variable KEY_OF_THE_TEST"
+        told = "Dataflow passes no variables on, so its workers lack KEY_OF_THE_TEST"
         assert any(told in problem for problem in read(without_image).contradictory)
         with_image = flags(cloud, HEADER, f"--endpoint={self.ADDRESS}")
         assert read(with_image).contradictory == []
@@ -107,7 +118,7 @@ class TestAHeaderFromTheEnvironment:
     ) -> None:
         monkeypatch.delenv("KEY_OF_THE_TEST", raising=False)
         report = preflight.inspect(read(flags(cloud, HEADER, f"--endpoint={self.ADDRESS}")))
-        told = "whether the image sets the variable KEY_OF_THE_TEST for workers"
+        told = "whether the image's start-up gives workers the variable KEY_OF_THE_TEST"
         assert f"not checked  endpoint's credentials: {told}" in str(report)
         (problem,) = report.problems  # it cannot be asked from here either
         assert "the environment variable KEY_OF_THE_TEST is not set" in problem

@@ -11,11 +11,12 @@ import pytest
 from emulators.credentials import write_credentials
 from emulators.dataflow import Refused
 from options.parsing import read
-from pipeline.dataflow import checklist, preflight
-from pipeline.dataflow.checklist import Check, NotChecked, run_checks
+from pipeline.dataflow import preflight
+from pipeline.dataflow.checklist import Outcome
 from pipeline.dataflow.image_versions import Image
 from pipeline.dataflow.launcher_versions import versions
 from pipeline.dataflow.names import job_name_problems, project_problems, region_problems
+from tests.conftest import MODEL
 from tests.google_cloud import BUCKET, GoogleCloud, add_image, google_cloud
 
 SECONDS_TO_FAIL = 10
@@ -78,12 +79,50 @@ def test_a_region_that_is_none_is_told(problems: Problems, region: str | None, t
     assert problem.startswith(told)
 
 
-def test_a_region_that_only_dataflow_knows_is_left_to_it(cloud: GoogleCloud, problems: Problems) -> None:
+def test_a_region_that_only_dataflow_knows_is_left_to_it(cloud: GoogleCloud) -> None:
     cloud.dataflow.regions += ("moon-west1",)
     try:
-        assert problems(region="moon-west1") == []
+        report = report_of([*cloud.flags, "--region=moon-west1"])
     finally:
         cloud.dataflow.regions = cloud.dataflow.regions[:-1]
+    assert report.problems == []
+    told = "moon-west1 is not in the list of regions that this version knows; Dataflow answered for it"
+    assert f"not checked  region: {told}" in str(report)
+    assert "ok           Dataflow" in str(report)
+
+
+def test_what_dataflow_says_of_a_misspelt_region_is_told_with_it(problems: Problems) -> None:
+    (problem,) = problems(region="us-central9")
+    assert problem.endswith("did you mean us-central1? Dataflow answers: Unknown location: us-central9.")
+
+
+def test_a_misspelt_region_may_be_refused_as_if_rights_were_missing(
+    cloud: GoogleCloud, problems: Problems
+) -> None:
+    cloud.dataflow.list_refusals.append(Refused(403, "PERMISSION_DENIED", "the caller has no permission"))
+    region, project = problems(region="us-central9")
+    assert region == "--region us-central9 is no region of Dataflow's; did you mean us-central1?"
+    assert project.startswith("--project my-project: Dataflow refuses (the caller has no permission)")
+
+
+def test_a_region_is_not_wrong_because_dataflow_does_not_answer(
+    cloud: GoogleCloud, problems: Problems
+) -> None:
+    cloud.dataflow.list_refusals.append(Refused(503, "UNAVAILABLE", "The service is unavailable."))
+    (problem,) = problems(region="moon-west1")
+    assert "does not answer as it should (503" in problem
+
+
+@pytest.mark.parametrize("code", [400, 404])
+def test_what_else_dataflow_refuses_is_not_blamed_on_a_region_that_there_is(
+    cloud: GoogleCloud, problems: Problems, code: int
+) -> None:
+    cloud.dataflow.list_refusals.append(Refused(code, "REFUSED", "there is another reason"))
+    (problem,) = problems()
+    assert problem == (
+        "Dataflow refuses to list the jobs of --project my-project in --region us-central1 (there is another "
+        "reason); check both"
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +176,7 @@ def test_a_bucket_that_may_not_be_written_is_told(
     def refuse(_: str) -> None:
         raise Forbidden("launcher does not have storage.objects.create access")
 
-    monkeypatch.setattr("pipeline.dataflow.preflight.storage.create", refuse)
+    monkeypatch.setattr("pipeline.dataflow.buckets.storage.create", refuse)
     (temporary, _) = problems()
     assert temporary.endswith("you have no right to; roles/storage.objectAdmin on gs://photos-bucket is one")
 
@@ -160,6 +199,43 @@ def test_inputs_and_outputs_are_checked_as_for_any_runner(problems: Problems) ->
     found = problems(input=f"gs://{BUCKET}/none/*.png", output="gs://no-such-bucket/out")
     assert any(problem.startswith(f"--input gs://{BUCKET}/none/*.png: ") for problem in found)
     assert any("cannot be written (there is no bucket gs://no-such-bucket)" in problem for problem in found)
+
+
+def outcome(report: preflight.Report, name: str) -> Outcome:
+    (found,) = (each for each in report.outcomes if each.name == name)
+    return found
+
+
+def test_model_inputs_and_outputs_are_told_apart(cloud: GoogleCloud) -> None:
+    wrong = [f"--model=gs://{BUCKET}/modle", "--output=gs://no-such-bucket/out"]
+    flags = [flag for flag in cloud.flags if not flag.startswith(("--model", "--output"))]
+    report = report_of([*flags, *wrong])
+    assert len(outcome(report, "model").problems) == 1
+    assert outcome(report, "inputs") == Outcome("inputs", [])
+    assert "no bucket gs://no-such-bucket" in outcome(report, "outputs").problems[0]
+
+
+def test_whether_a_table_fits_is_known_with_the_model(cloud: GoogleCloud) -> None:
+    flags = [flag for flag in cloud.flags if not flag.startswith(("--model", "--output"))]
+    report = report_of([*flags, f"--model=gs://{BUCKET}/modle", "--output=bigquery:my-project.a.b"])
+    assert outcome(report, "outputs").not_checked.startswith("whether the table takes the predictions: ")
+    assert len(report.problems) == 1
+
+
+def test_a_flag_that_is_wrong_hides_only_what_it_is_about(problems: Problems) -> None:
+    found = problems(
+        output_format="xml", max_batch_size="0", model=f"gs://{BUCKET}/modle", input=f"gs://{BUCKET}/none/*"
+    )
+    assert [problem.split()[0] for problem in found] == [
+        *("--max_batch_size", "--output_format", "--model", "--input")
+    ]
+
+
+def test_a_job_with_a_model_and_an_endpoint_has_neither_checked(cloud: GoogleCloud) -> None:
+    report = report_of([*cloud.flags, "--endpoint=https://h/v1/models/m", "--endpoint_protocol=tf_serving"])
+    (problem,) = report.problems
+    assert "are given together" in problem
+    assert outcome(report, "endpoint").not_checked == "a job has a model or an endpoint"
 
 
 @pytest.mark.parametrize(
@@ -361,50 +437,34 @@ def test_a_refusal_of_the_service_is_no_crash(cloud: GoogleCloud, problems: Prob
     assert "does not answer as it should (503" in problem
 
 
-def test_a_model_in_the_image_is_read_where_the_image_has_it(problems: Problems) -> None:
-    from tests.conftest import MODEL
-
+def test_a_model_of_the_image_is_read_where_it_is_on_this_machine_too(problems: Problems) -> None:
     assert problems(model=str(MODEL.resolve())) == []
+
+
+def test_a_model_that_only_the_image_may_have_is_told_with_what_to_do(problems: Problems) -> None:
+    (problem,) = problems(model="/no/such/model")
+    assert problem == (
+        "--model /no/such/model: there is no file or folder of that name on this machine; if the image has "
+        "it, start the job from that image's template (run_dataflow.sh template run), or name where it was "
+        "copied from (gs://...): an image made with deploy/model.Dockerfile holds copies that workers use "
+        "instead of fetching"
+    )
+
+
+def test_a_model_that_only_the_image_may_have_is_left_to_a_launch_there(cloud: GoogleCloud) -> None:
+    flags = [flag for flag in cloud.flags if not flag.startswith("--model")]
+    report = preflight.inspect(read([*flags, "--model=/no/such/model"]), launched_in_image=True)
+    assert report.problems == []
+    told = "/no/such/model is not on this machine; it is looked for in the image"
+    assert outcome(report, "model").not_checked == told
+
+
+def test_the_network_is_among_the_checks(cloud: GoogleCloud) -> None:
+    told = "not checked  network: whether subnetwork default has Private Google Access"
+    assert told in str(report_of([*cloud.flags, "--no_use_public_ips"]))
+    assert "ok           network" in str(report_of(cloud.flags))
 
 
 def test_names_that_are_right_are_left_alone() -> None:
     assert not [*project_problems("google.com:my-project"), *region_problems("europe-west12")]
     assert not [*job_name_problems("a"), *job_name_problems(None)]
-
-
-def test_what_takes_too_long_is_not_waited_for_once_something_is_wrong() -> None:
-    import threading
-
-    never = threading.Event()
-
-    def waits() -> list[str]:
-        never.wait()
-        return []
-
-    start = time.monotonic()
-    outcomes = run_checks([Check("slow", waits), Check("quick", lambda: ["it is wrong"])], patience=0.2)
-    never.set()
-    assert time.monotonic() - start < checklist.PATIENCE_SECONDS
-    assert outcomes[1].problems == ("it is wrong",)
-    assert outcomes[0].problems[0].startswith("slow: no answer within 0 s")
-
-
-def test_what_is_right_may_take_its_time() -> None:
-    def slow() -> list[str]:
-        time.sleep(0.3)
-        return []
-
-    (outcome,) = run_checks([Check("slow", slow)], patience=0.05)
-    assert not outcome.problems
-
-
-def test_a_check_that_crashes_is_a_problem_and_one_that_cannot_be_made_is_none() -> None:
-    def crashes() -> list[str]:
-        raise RuntimeError("no disk")
-
-    def cannot() -> list[str]:
-        raise NotChecked("nobody is there to ask")
-
-    crashed, left = run_checks([Check("one", crashes), Check("two", cannot)])
-    assert crashed.problems == ("RuntimeError: no disk",)
-    assert (left.problems, left.not_checked) == ((), "nobody is there to ask")

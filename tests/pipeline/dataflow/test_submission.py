@@ -1,37 +1,14 @@
-"""Handing a job to Dataflow: what is told when it is taken, when it is not, and when it ends."""
+"""Handing a job to Dataflow: what is told when it is taken, and when it is not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from apache_beam.internal.gcp import auth
-from apache_beam.utils import retry
 from google.cloud import dataflow_v1beta3 as api
 
 from emulators.dataflow import Refused
 from pipeline.cli import main
-from pipeline.exit_codes import DONE, FAILED, INTERRUPTED
-from tests.google_cloud import BUCKET, GoogleCloud, google_cloud
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[GoogleCloud]:
-    with google_cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def cloud(started: GoogleCloud, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
-    for name, value in started.variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(auth._Credentials, "_credentials_init", False)  # Beam keeps those of other tests
-    monkeypatch.setattr(auth._Credentials, "_credentials", None)
-    monkeypatch.setattr(retry.Clock, "sleep", lambda _, seconds: None)
-    started.dataflow.jobs.clear()
-    started.dataflow.refusals.clear()
-    started.dataflow.batch_ends_as = api.JobState.JOB_STATE_DONE
-    return started
+from pipeline.exit_codes import DONE, FAILED
+from tests.google_cloud import BUCKET, GoogleCloud
 
 
 def submit(cloud: GoogleCloud, *flags: str) -> int:
@@ -132,29 +109,3 @@ def test_what_is_skipped_is_not_looked_at(cloud: GoogleCloud) -> None:
     cloud.dataflow.requests.clear()
     assert submit(cloud, "--skip_preflight", f"--input=gs://{BUCKET}/none/*") == DONE
     assert [kind for kind, path in cloud.dataflow.requests if path.endswith("/jobs")] == ["POST"]
-
-
-def test_a_job_that_fails_is_told(cloud: GoogleCloud, capfd: pytest.CaptureFixture[str]) -> None:
-    cloud.dataflow.batch_ends_as = api.JobState.JOB_STATE_CANCELLED
-    assert main(cloud.flags) == FAILED
-    complaints = capfd.readouterr().err
-    assert (
-        f"job {cloud.dataflow.job.id} has not succeeded. Dataflow pipeline failed. State: CANCELLED"
-        in complaints
-    )
-    assert "Traceback" not in complaints
-
-
-def test_who_no_longer_waits_is_told_how_to_end_the_job(
-    cloud: GoogleCloud, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult
-
-    def interrupted(_: DataflowPipelineResult) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(DataflowPipelineResult, "wait_until_finish", interrupted)
-    assert main(cloud.flags) == INTERRUPTED
-    complaints = capfd.readouterr().err
-    assert f"no longer waiting for job {cloud.dataflow.job.id}, which goes on" in complaints
-    assert f"gcloud dataflow jobs cancel {cloud.dataflow.job.id} --project=my-project" in complaints

@@ -41,6 +41,15 @@ def test_blanks_and_a_separator_too_many_do_no_harm() -> None:
             "--dataflow_service_options=worker_accelerator=type:t;count:1",
             ["--dataflow_service_options=worker_accelerator=type:t;count:1"],
         ),
+        (
+            "--dataflow_service_options=a=type:t;count:1, b,c=d,,e",
+            [
+                "--dataflow_service_options=a=type:t;count:1",
+                "--dataflow_service_options=b",
+                "--dataflow_service_options=c=d,e",
+            ],
+        ),
+        ("--dataflow_service_options=", []),
     ],
 )
 def test_a_parameter_becomes_a_flag(passed: str, expected: list[str]) -> None:

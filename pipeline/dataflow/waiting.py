@@ -1,0 +1,167 @@
+"""Waiting for a job in batch: its states, its warnings and errors, and how far it is, until it has ended.
+
+Beam's own waiting tells nothing but by logs that are not shown, and gives up when Dataflow is away for some
+minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import GoogleAuthError, TransportError
+from requests.exceptions import RequestException
+
+from pipeline.dataflow.api import NoCredentials, WatchedJob, find_credentials
+from pipeline.dataflow.job_messages import in_one_line, reasons
+from pipeline.exit_codes import Ended
+
+POLL_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 60.0
+PROGRESS_SECONDS = 300.0
+REASON_SECONDS = 50.0
+"""Why a job has failed is told some 30 s after it has."""
+
+_NOT_FOUND_YET = 12  # times that a new job may be unknown
+_DOUBLINGS = 6
+_UNKNOWN, _FAILED, _DONE = "UNKNOWN", "FAILED", "DONE"
+_ENDS = {
+    _DONE: "is done",
+    _FAILED: "has failed",
+    "CANCELLED": "was cancelled",
+    "DRAINED": "was drained",
+    "UPDATED": "was replaced by an update, which goes on",
+}
+
+
+def wait(job_id: str, cloud: GoogleCloudOptions, progress: Callable[[], str | None]) -> None:
+    """Wait until a job has ended, however long that takes, and tell what becomes of it.
+
+    While Dataflow does not answer, it is asked again and again: the job goes on all the same.
+
+    Args:
+        job_id: Of the job.
+        cloud: Where it runs.
+        progress: Tells how far it is; None where that is not known.
+
+    Raises:
+        Ended: It has not succeeded, or may not be watched any more.
+    """
+    try:
+        job = WatchedJob(job_id, cloud, find_credentials(cloud))
+    except NoCredentials as error:
+        raise Ended(f"job {job_id} goes on, but cannot be watched: {error}") from error
+    watch = _Watch(job, job_id)
+    try:
+        watch.until_the_end(progress)
+    finally:
+        job.close()
+    if watch.state != _DONE:
+        raise Ended(_ending(job_id, watch, cloud))
+
+
+class _Watch:
+    """What was told of a job so far."""
+
+    def __init__(self, job: WatchedJob, job_id: str) -> None:
+        self.state = _UNKNOWN
+        self.errors: list[str] = []
+        self._job = job
+        self._job_id = job_id
+        self._told: set[str] = set()
+        self._since: datetime | None = None
+        self._failures = 0
+
+    def until_the_end(self, progress: Callable[[], str | None]) -> None:
+        told = time.monotonic()
+        self._look()
+        while self.state not in _ENDS:
+            time.sleep(min(POLL_SECONDS * 2 ** min(self._failures, _DOUBLINGS), LONGEST_PAUSE_SECONDS))
+            self._look()
+            if time.monotonic() - told >= PROGRESS_SECONDS and self.state not in _ENDS:
+                told = time.monotonic()
+                _print(progress())
+        ended = time.monotonic()
+        while self.state == _FAILED and not self.errors and time.monotonic() - ended < REASON_SECONDS:
+            time.sleep(POLL_SECONDS)
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            job, complaints = self._job.now(), self._job.complaints(self._since)
+        except (GoogleAPICallError, GoogleAuthError, RequestException) as error:
+            self._note(error)
+            return
+        if self._failures:
+            _print("Dataflow answers again")
+        self._failures = 0
+        for complaint in complaints:
+            self._tell(complaint)
+        state = job.current_state.name.removeprefix("JOB_STATE_")
+        if state != self.state:
+            self.state = state
+            _print(state.lower().replace("_", " "))
+
+    def _tell(self, complaint: Any) -> None:
+        """Tell a warning or an error, once: what fails is tried again, and fails in the same way."""
+        self._since = complaint.time
+        line = in_one_line(complaint.message_text)
+        if line in self._told:
+            return
+        self._told.add(line)
+        is_error = complaint.message_importance.name == "JOB_MESSAGE_ERROR"
+        self.errors += [line] if is_error else []
+        at = complaint.time.astimezone().strftime("%H:%M:%S")
+        print(f"{at} {'error' if is_error else 'warning'}: {line}", file=sys.stderr, flush=True)
+
+    def _note(self, error: Exception) -> None:
+        """Tell that Dataflow does not answer, at first; end the waiting where that will stay so."""
+        new = self.state == _UNKNOWN and self._failures < _NOT_FOUND_YET
+        if not _passes(error, new):
+            reason = in_one_line(str(error))
+            raise Ended(
+                f"job {self._job_id} goes on, but Dataflow no longer tells of it: {reason}"
+            ) from error
+        if not self._failures:
+            _print(f"Dataflow does not answer, and is asked again: {in_one_line(str(error))}")
+        self._failures += 1
+
+
+def _passes(error: Exception, new: bool) -> bool:
+    """Tell whether the next request may succeed.
+
+    Args:
+        error: What the last one has raised.
+        new: Whether the job is so new that Dataflow may not know it everywhere.
+    """
+    if isinstance(error, GoogleAPICallError):
+        code = int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+        later = [
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            *([HTTPStatus.NOT_FOUND] if new else []),
+        ]
+        return code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in later
+    if isinstance(error, GoogleAuthError):
+        return isinstance(error, TransportError) or bool(error.retryable)
+    return isinstance(error, RequestException)
+
+
+def _ending(job_id: str, watch: _Watch, cloud: GoogleCloudOptions) -> str:
+    told = "".join(f"\n  {reason}" for reason in reasons(watch.errors))
+    logs = (
+        f'its logs: gcloud logging read \'resource.type="dataflow_step" resource.labels.job_id="{job_id}" '
+        f"severity>=ERROR' --project={cloud.project} --limit=20"
+    )
+    return f"job {job_id} {_ENDS[watch.state]}{':' if told else ''}{told}\n{logs}"
+
+
+def _print(line: str | None) -> None:
+    if line is not None:
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
