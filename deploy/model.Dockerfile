@@ -1,7 +1,7 @@
 # An image with a copy of the model in it, so that workers need not download it:
 #
-#   beam-predict fetch --model gs://BUCKET/model --folder models
-#   docker build -f deploy/model.Dockerfile -t NEW_IMAGE --build-arg BASE=IMAGE --build-arg IMAGE=NEW_IMAGE models
+#   beam-predict fetch --model gs://BUCKET/model --folder out/models
+#   docker build -f deploy/model.Dockerfile -t NEW_IMAGE --build-arg BASE=IMAGE --build-arg IMAGE=NEW_IMAGE out/models
 #
 # Jobs say --model gs://BUCKET/model all the same. Workers look there which files the model has, and find the very same
 # in the image; if they have changed since, they download them. So begin with an empty folder: `fetch` adds to it.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import IntEnum
 from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from google.cloud import dataflow_v1beta3 as api
@@ -48,6 +48,15 @@ class Refused(Exception):
         self.code, self.status = code, status
 
 
+class Distribution(NamedTuple):
+    """Values, as the service tells of them."""
+
+    count: int
+    sum: int
+    min: int
+    max: int
+
+
 @dataclass
 class Dataflow:
     """A Dataflow service: what it knows, and what it was asked for.
@@ -65,6 +74,7 @@ class Dataflow:
         batch_ends_as: The state in which a batch job is found when it is asked for then.
         messages: What is told of every job.
         counters: What the workers have counted, by the names under which this project counts.
+        distributions: The values that they have measured, by the same kind of names.
     """
 
     endpoint: str
@@ -78,6 +88,7 @@ class Dataflow:
     batch_ends_as: api.JobState = api.JobState.JOB_STATE_DONE
     messages: list[api.JobMessage] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    distributions: dict[str, Distribution] = field(default_factory=dict)
 
     @property
     def token_uri(self) -> str:
@@ -156,15 +167,23 @@ class Dataflow:
         return api.ListJobMessagesResponse(job_messages=told)
 
     def metrics(self, job_id: str) -> api.JobMetrics:
-        """Return the counters, each committed and tentative, as the real service does."""
+        """Return what was counted and measured, each committed and tentative, as the real service does.
+
+        It tells each distribution as one value, and again as four.
+        """
         self._known(job_id)
+        values = {name: _scalar("Sum", value) for name, value in self.counters.items()}
+        for name, measured in self.distributions.items():
+            values[name] = {"kind": "Distribution", "distribution": _struct(measured._asdict())}
+            for part in ("count", "min", "max"):
+                values[f"{name}_{part.upper()}"] = _scalar("Sum", getattr(measured, part))
+            values[f"{name}_MEAN"] = _scalar("Mean", measured.sum / measured.count)
         context = {"namespace": NAMESPACE, "step": "s1"}
         updates = [
             api.MetricUpdate(
-                name=api.MetricStructuredName(origin="user", name=name, context={**context, **more}),
-                scalar=struct_pb2.Value(number_value=value),
+                name=api.MetricStructuredName(origin="user", name=name, context={**context, **more}), **value
             )
-            for name, value in self.counters.items()
+            for name, value in values.items()
             for more in ({}, {"tentative": "true"})
         ]
         return api.JobMetrics(metrics=updates)
@@ -202,6 +221,16 @@ class Dataflow:
                 400, "INVALID_ARGUMENT", f"(f1): {job.replace_job_id} is no running job named {job.name}."
             )
         others[0].current_state = api.JobState.JOB_STATE_UPDATED
+
+
+def _scalar(kind: str, value: float) -> dict[str, Any]:
+    return {"kind": kind, "scalar": struct_pb2.Value(number_value=value)}
+
+
+def _struct(values: dict[str, int]) -> struct_pb2.Value:
+    struct = struct_pb2.Struct()
+    struct.update(values)
+    return struct_pb2.Value(struct_value=struct)
 
 
 def _parsed(body: str) -> api.Job:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import (
@@ -14,7 +16,7 @@ from apache_beam.runners.runner import create_runner
 
 from options.batching import BatchingOptions
 from options.dataflow_checks import check_dataflow
-from options.destinations import Files, Table
+from options.destinations import TABLE_MARK, TOPIC_MARK, Files, Table
 from options.endpoint import EndpointOptions
 from options.engine import EngineOptions
 from options.flags import FlagGroup
@@ -26,6 +28,8 @@ from transforms.sinks.to_bigquery import FILE_LOADS, STREAMING_INSERTS
 from transforms.sources.from_inputs import LIST_MARK
 
 REMOTE_RUNNER = "dataflowrunner"
+
+_IN_BUCKET = re.compile(r"([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])/")
 
 _FOR_EACH_MODEL = {
     "signature",
@@ -59,8 +63,12 @@ def check_together(options: PipelineOptions) -> Iterator[str]:
 
 def is_on_dataflow(options: PipelineOptions) -> bool:
     """Tell whether the job is for Dataflow."""
-    runner = options.view_as(StandardOptions).runner or ""
-    return runner.rpartition(".")[2].lower() == REMOTE_RUNNER
+    return is_dataflow_runner(options.view_as(StandardOptions).runner or "")
+
+
+def is_dataflow_runner(name: str) -> bool:
+    """Tell whether a runner, in one of the ways in which Beam takes names of them, is Dataflow's."""
+    return name.rpartition(".")[2].lower() == REMOTE_RUNNER
 
 
 def check_model(options: PipelineOptions) -> Iterator[str]:
@@ -145,4 +153,19 @@ def _local_places(options: PipelineOptions) -> Iterator[str]:
     places += [("--dead_letters", output.place) for output in own if isinstance(output, Files)]
     for flag, place in places:
         if isinstance(place, str) and storage.is_local(place.removeprefix(LIST_MARK)):
-            yield f"{flag} {place} is on this machine, and Dataflow's workers are not: copy it to gs://"
+            yield _not_for_workers(flag, place)
+
+
+def _not_for_workers(flag: str, place: str) -> str:
+    told = f"{flag} {place} is on this machine, and Dataflow's workers are not: "
+    if flag in ("--output", "--dead_letters"):
+        return f"{told}write to gs://BUCKET/FOLDER, {TABLE_MARK}PROJECT.DATASET.TABLE, or {TOPIC_MARK}TOPIC"
+    if may_lack_scheme(place):
+        return f"{flag} {place} is no place in Cloud Storage, nor on this machine; did you mean gs://{place}?"
+    return f"{told}copy it to gs://"
+
+
+def may_lack_scheme(place: str) -> bool:
+    """Tell what may be meant as BUCKET/NAME: a name of a bucket that is no folder of this machine."""
+    bucket = _IN_BUCKET.match(place)
+    return bucket is not None and not os.path.exists(bucket.group(1))

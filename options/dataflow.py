@@ -48,7 +48,8 @@ class DataflowOptions(FlagGroup, PipelineOptions):
         Flag(
             "skip_preflight",
             "Start without looking first whether what the flags name is there. What is wrong with the flags "
-            "themselves, and with the model, is told all the same.",
+            "themselves, and with the model, is told all the same, and on Dataflow that a bucket to stage in "
+            "is missing.",
         ),
     )
 

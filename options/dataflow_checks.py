@@ -16,13 +16,24 @@ from apache_beam.options.pipeline_options import (
 from options.accelerators import Accelerator, wrong_machine_of_job, wrong_machine_of_step
 from options.dataflow import RIGHT_FITTING, DataflowOptions
 from options.endpoint import EndpointOptions
+from options.labels import label_problems
 from options.source import SourceOptions
 
 AT_LEAST_ONCE = "streaming_mode_at_least_once"
 WORKER_ACCELERATOR = "worker_accelerator="
 
+WITHOUT_RUNNER_V2 = (
+    "disable_portable_runner",
+    "disable_prime_runner_v2",
+    "disable_runner_v2",
+    "disable_runner_v2_until_2023",
+    "disable_runner_v2_until_v2.50",
+    "enable_streaming_java_runner",
+)
+"""Experiments by which Beam's `DataflowRunner` is told to do without."""
+
+_LEAST_DISK_GB = 30  # https://cloud.google.com/dataflow/docs/reference/pipeline-options#worker-level_options
 _BEAM_IMAGE = re.compile(r"(.*/)?beam_python3\.\d+_sdk(:.*)?")
-_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 
 
 def is_beams_own(image: str) -> bool:
@@ -35,17 +46,13 @@ def check_dataflow(options: PipelineOptions) -> Iterator[str]:
     streaming = options.view_as(SourceOptions).is_streaming
     yield from _packages(options)
     yield from _secret(options)
+    yield from _experiments(options.view_as(DebugOptions))
     yield from _updates(options.view_as(GoogleCloudOptions), streaming)
     yield from _service_options(options, streaming)
     yield from _right_fitting(options, streaming)
     yield from _gpus(options)
     yield from _workers(options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions).region)
-    for label in options.view_as(GoogleCloudOptions).labels or ():
-        if not label.startswith("{") and not _LABEL.fullmatch(label):
-            yield (
-                f"--labels {label}: must be NAME=VALUE of lower-case letters, digits, - and _, with a letter "
-                "first, such as --labels team=photos"
-            )
+    yield from label_problems(options.view_as(GoogleCloudOptions).labels or ())
 
 
 def _packages(options: PipelineOptions) -> Iterator[str]:
@@ -80,6 +87,13 @@ def _secret(options: PipelineOptions) -> Iterator[str]:
         )
 
 
+def _experiments(debug: DebugOptions) -> Iterator[str]:
+    """Tell of what Beam refuses when all is built."""
+    for name in WITHOUT_RUNNER_V2:
+        if debug.lookup_experiment(name):
+            yield f"--experiments {name}: Beam takes no job in Python without Runner V2; leave it out"
+
+
 def _updates(cloud: GoogleCloudOptions, streaming: bool) -> Iterator[str]:
     if cloud.update and not streaming:
         yield "--update replaces a streaming job, and this is none; leave it out"
@@ -98,8 +112,8 @@ def _service_options(options: PipelineOptions, streaming: bool) -> Iterator[str]
         )
     if own.predict_accelerator and any(option.startswith(WORKER_ACCELERATOR) for option in asked):
         yield (
-            "--predict_accelerator and --dataflow_service_options worker_accelerator=... exclude each other: "
-            "a GPU where predictions are made, or one on every worker"
+            "--predict_accelerator and worker_accelerator exclude each other: a GPU where predictions are "
+            "made, or one on every worker"
         )
     if cloud.flexrs_goal and streaming:
         yield f"--flexrs_goal {cloud.flexrs_goal} is for batch; leave it out"
@@ -121,12 +135,20 @@ def _right_fitting(options: PipelineOptions, streaming: bool) -> Iterator[str]:
 
 def _gpus(options: PipelineOptions) -> Iterator[str]:
     own, machine_type = options.view_as(DataflowOptions), options.view_as(WorkerOptions).machine_type
+    asked = options.view_as(GoogleCloudOptions).dataflow_service_options or ()
+    of_all = [option for option in asked if option.startswith(WORKER_ACCELERATOR)]
+    if endpoint := options.view_as(EndpointOptions).endpoint:
+        named = ["--predict_accelerator"] if own.given("predict_accelerator") else []
+        named += ["worker_accelerator"] if of_all else []
+        yield from (
+            f"{name}: with --endpoint {endpoint} workers compute nothing; leave it out" for name in named
+        )
+        return
     if own.given("predict_accelerator"):
         problem = wrong_machine_of_step(own.predict_accelerator, machine_type)
         yield from [problem] if problem else ()
-    for option in options.view_as(GoogleCloudOptions).dataflow_service_options or ():
-        if option.startswith(WORKER_ACCELERATOR):
-            yield from _gpu_of_all(option.removeprefix(WORKER_ACCELERATOR), machine_type)
+    for option in of_all:
+        yield from _gpu_of_all(option.removeprefix(WORKER_ACCELERATOR), machine_type)
 
 
 def _gpu_of_all(accelerator: str, machine_type: str | None) -> Iterator[str]:
@@ -143,14 +165,29 @@ def _workers(workers: WorkerOptions, region: str | None) -> Iterator[str]:
         number = getattr(workers, name)
         if number is not None and number < 1:
             yield f"--{name} {number}: must be a whole number of at least 1"
-    if (workers.num_workers or 0) > (workers.max_num_workers or workers.num_workers or 0):
+    least, most = workers.num_workers, workers.max_num_workers
+    if least is not None and most is not None and least > most >= 1:
         yield (
             f"--num_workers {workers.num_workers} is above --max_num_workers {workers.max_num_workers}; "
             "lower the one or raise the other"
         )
+    if workers.disk_size_gb and workers.disk_size_gb < _LEAST_DISK_GB:
+        yield (
+            f"--disk_size_gb {workers.disk_size_gb}: must be at least {_LEAST_DISK_GB}, for a worker's image "
+            "and logs; or leave it out, and Dataflow chooses"
+        )
+    yield from _places(workers, region)
+    yield from _subnetwork(workers.subnetwork, region)
+
+
+def _places(workers: WorkerOptions, region: str | None) -> Iterator[str]:
+    """See https://cloud.google.com/dataflow/docs/concepts/regional-endpoints: both are one region."""
     if workers.worker_region and workers.worker_zone:
         yield "--worker_region and --worker_zone exclude each other; leave one out"
-    yield from _subnetwork(workers.subnetwork, region)
+    elif region and workers.worker_region not in (None, region):
+        yield f"--worker_region {workers.worker_region} is not --region {region}; leave it out"
+    elif region and workers.worker_zone and not workers.worker_zone.startswith(f"{region}-"):
+        yield f"--worker_zone {workers.worker_zone} is no zone of --region {region}, such as {region}-b"
 
 
 def _subnetwork(subnetwork: str | None, region: str | None) -> Iterator[str]:

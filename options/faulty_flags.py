@@ -12,6 +12,13 @@ from transforms.errors import UsageError
 _FAULT = re.compile(r"argument (?P<names>-\S+): (?P<problem>.*)", re.DOTALL)
 _NO_VALUE = "expected one argument"
 _A_VALUE = "ignored explicit argument "
+_INVALID = re.compile(r"invalid (?P<type>\w+) value: (?P<typed>.*)", re.DOTALL)
+_WANTED = {
+    "loads": """JSON, such as '{"Old step": "New step"}', in single quotes""",
+    "int": "a whole number",
+    "float": "a number",
+}
+"""What Beam's flags want, by the function that makes their values."""
 
 
 @dataclass(frozen=True)
@@ -72,4 +79,7 @@ def _told(names: str, problem: str) -> str:
         return f"{names} has no value; put one behind it, or leave it out"
     if problem.startswith(_A_VALUE):
         return f"{names} takes no value; leave out {problem.removeprefix(_A_VALUE)}"
+    invalid = _INVALID.fullmatch(problem)
+    if invalid and invalid["type"] in _WANTED:
+        return f"{names} must be {_WANTED[invalid['type']]}; got {invalid['typed']}"
     return f"{names}: {problem}"

@@ -112,7 +112,7 @@ def _understood(arguments: Sequence[str], prog: str) -> tuple[list[str], list[st
     _, rest = own.parse_known_args(words)
     of_beam = find_faults(beam, rest)
     _, unknown = beam.parse_known_args(of_beam.without(rest))
-    told = explain_unknown(unknown, _own_flags(), _beam_flags()) if unknown else []
+    told = explain_unknown(unknown, own_flags(), beam_flags()) if unknown else []
     return of_beam.without(words), [*of_own.problems, *of_beam.problems, *told]
 
 
@@ -187,10 +187,12 @@ def _suggestion(name: str, known: Sequence[Sequence[str]]) -> str:
     return f"; did you mean {found}?" if found else ""
 
 
-def _own_flags() -> list[str]:
+def own_flags() -> list[str]:
+    """Return the flags of this project, with their dashes."""
     return [f"--{flag.name}" for group in GROUPS for flag in group.FLAGS]
 
 
-def _beam_flags() -> list[str]:
+def beam_flags() -> list[str]:
+    """Return the flags of Beam, with their dashes."""
     actions: Any = _beam_parser()._actions
     return [option for action in actions for option in action.option_strings]

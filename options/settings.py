@@ -6,13 +6,12 @@ that over `.env`.
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from options.accelerators import ACCELERATOR_EXAMPLE, MACHINE_EXAMPLE, Accelerator
-from options.flags import Choice, Kind, Text
+from options.flags import Choice, Kind, Text, Whole
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,14 @@ class Setting:
                 yield f"--{self.flag} (or {self.variable}) {error}; got {value!r}"
 
 
+class _Word(Choice):
+    """One of a few words, in capitals or not."""
+
+    def parse(self, text: str) -> str:
+        """See `Kind.parse`."""
+        return super().parse(text.lower())
+
+
 PROJECT = Setting("PROJECT", "project", "my-project", "The id of the project.", required=True)
 REGION = Setting("REGION", "region", "us-central1", "Where the workers are: near the data.", required=True)
 BUCKET = Setting(
@@ -82,7 +89,10 @@ IMAGE = Setting(
     "from this checkout (--setup_file), which takes minutes, and a package index that it can reach.",
 )
 JOB_NAME = Setting(
-    "JOB_NAME", "job_name", "photos", "The job's name. Not given: beam-predict-MODE-TIME, and new each time."
+    "JOB_NAME",
+    "job_name",
+    "photos",
+    "The job's name. Not given: beam-predict-MODE-TIME-RANDOM, and new each time.",
 )
 LABELS = Setting("LABELS", "labels", "team=photos,stage=test", "Labels; commas between them.", ("label",))
 SUBNETWORK = Setting(
@@ -97,7 +107,7 @@ PUBLIC_IPS = Setting(
     "no",
     "yes or no: whether workers have public addresses. Without, the subnetwork needs Private Google Access. "
     "Not given: no with an image; else Dataflow's default, since workers install packages then.",
-    kind=Choice(("yes", "no")),
+    kind=_Word(("yes", "no")),
 )
 EXACTLY_ONCE, AT_LEAST_ONCE = "exactly_once", "at_least_once"
 STREAMING_MODE = Setting(
@@ -106,7 +116,14 @@ STREAMING_MODE = Setting(
     AT_LEAST_ONCE,
     f"In streaming: {EXACTLY_ONCE}, or {AT_LEAST_ONCE}, which costs less, and may write a record twice. Not "
     f"given: Dataflow's default, {EXACTLY_ONCE}.",
-    kind=Choice((EXACTLY_ONCE, AT_LEAST_ONCE)),
+    kind=_Word((EXACTLY_ONCE, AT_LEAST_ONCE)),
+)
+PREDICT_ACCELERATOR = Setting(
+    "PREDICT_ACCELERATOR",
+    "predict_accelerator",
+    ACCELERATOR_EXAMPLE,
+    "A GPU on the workers that predict, and on no others.",
+    kind=Accelerator(),
 )
 WORKER_ACCELERATOR = Setting(
     "WORKER_ACCELERATOR",
@@ -154,25 +171,10 @@ SETTINGS = (
     SUBNETWORK,
     PUBLIC_IPS,
     Setting("MACHINE_TYPE", "machine_type", MACHINE_EXAMPLE, "The machines.", ("worker_machine_type",)),
-    Setting("DISK_SIZE_GB", "disk_size_gb", "50", "The disk of each."),
-    Setting("NUM_WORKERS", "num_workers", "2", "How many there are at the start."),
-    Setting("MAX_NUM_WORKERS", "max_num_workers", "20", "How many there are at most."),
+    Setting("DISK_SIZE_GB", "disk_size_gb", "50", "The disk of each.", kind=Whole()),
+    Setting("NUM_WORKERS", "num_workers", "2", "How many there are at the start.", kind=Whole()),
+    Setting("MAX_NUM_WORKERS", "max_num_workers", "20", "How many there are at most.", kind=Whole()),
     STREAMING_MODE,
-    Setting(
-        "PREDICT_ACCELERATOR",
-        "predict_accelerator",
-        ACCELERATOR_EXAMPLE,
-        "A GPU on the workers that predict, and on no others.",
-        kind=Accelerator(),
-    ),
+    PREDICT_ACCELERATOR,
     WORKER_ACCELERATOR,
 )
-
-
-def misspelt(names: Iterable[str]) -> Iterator[str]:
-    """Tell of names that are nearly those of settings, and would be passed over in silence."""
-    known = [setting.variable for setting in SETTINGS]
-    for name in names:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if name not in known and close:
-            yield f"{name} in .env is no setting; did you mean {close[0]}?"

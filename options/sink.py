@@ -41,7 +41,8 @@ class SinkOptions(FlagGroup, PipelineOptions):
         Flag(
             "overwrite",
             "Delete what an earlier run has left in --output, instead of refusing to mix with it. Tables and "
-            "topics are only added to. On Dataflow, when the job is accepted.",
+            "topics are only added to. On Dataflow, when the job is accepted; by a template, when it is "
+            "described.",
         ),
         Flag(
             "window",

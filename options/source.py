@@ -130,10 +130,10 @@ class SourceOptions(FlagGroup, PipelineOptions):
         return problems
 
     def _watch_problems(self) -> list[str]:
-        if not self.input:
+        if self.is_pubsub and not self.input:
             return ["--watch is for --input; a subscription is listened to anyway"]
         return [
             f"--watch: {named} is a list, which is read once; give a glob, or leave out --watch"
-            for named in self.input
+            for named in self.input or ()
             if not isinstance(named, Invalid) and named.startswith(LIST_MARK)
         ]

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pipeline import consequence
+from pipeline.consequence import NOTHING_STARTED
 from pipeline.exit_codes import FAILED, INTERRUPTED, WRONG_USAGE, Ended
 from transforms import errors
 from transforms.errors import ConfigurationError, UsageError
@@ -39,11 +41,13 @@ class Command:
         module: Where its function is; imported when the command is given.
         function: From the arguments to the exit code.
         help: What it does.
+        consequence: What it means that it ends at its very beginning; nothing, where that needs no words.
     """
 
     module: str
     function: str
     help: str
+    consequence: str = ""
 
     def run(self, arguments: Sequence[str]) -> int:
         """Run the command."""
@@ -53,7 +57,9 @@ class Command:
 
 PREDICT = "predict"
 COMMANDS: Mapping[str, Command] = {
-    PREDICT: Command("pipeline.run", "predict", "predict over files; the word may be left out"),
+    PREDICT: Command(
+        "pipeline.run", "predict", "predict over files; the word may be left out", NOTHING_STARTED
+    ),
     "inspect": Command("pipeline.inspect_model", "main", "tell what a model is and how it would be used"),
     "convert": Command("pipeline.convert", "main", "convert a model for another engine, and compare the two"),
     "fetch": Command("pipeline.fetch_model", "main", "copy a model from a bucket to a folder, for an image"),
@@ -65,7 +71,10 @@ COMMANDS: Mapping[str, Command] = {
         "pipeline.notify", "main", "let a bucket tell of its new files, for a job that streams"
     ),
     "dataflow": Command(
-        "pipeline.dataflow.command", "main", "predict on Dataflow: dataflow batch, dataflow streaming"
+        "pipeline.dataflow.command",
+        "main",
+        "predict on Dataflow: dataflow batch, dataflow streaming",
+        NOTHING_STARTED,
     ),
     "template": Command(
         "pipeline.flex_template.command", "main", "build a Flex Template for Dataflow, or run it"
@@ -77,18 +86,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code."""
     _configure_logging()
     name, rest = _choose(sys.argv[1:] if arguments is None else arguments)
+    consequence.from_now_on(COMMANDS[name].consequence)
     try:
         return _run(name, rest)
     except (Exception, KeyboardInterrupt) as error:
-        if _was_interrupted(error):
-            print(f"{PROG}: interrupted; the output is not complete", file=sys.stderr)
-            return INTERRUPTED
-        reason = _reason(error)
-        if reason is None:
-            traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
-        told = "" if reason is None else f": {reason}"
-        print(f"{PROG}: the run failed{told}; the output is not complete", file=sys.stderr)
-        return FAILED
+        return _tell(error, consequence.of_ending_now(), COMMANDS[name].consequence)
+
+
+def _tell(error: BaseException, now: str, at_first: str) -> int:
+    """Tell why the command has not come to its end, and what that means; return the exit code."""
+    ending = f"; {now}" if now else ""
+    if _was_interrupted(error):
+        print(f"{PROG}: interrupted{ending}", file=sys.stderr)
+        return INTERRUPTED
+    reason = _reason(error)
+    if reason is None:
+        traceback.print_exception(error, limit=-_FRAMES, chain=False)  # above them is nothing but Beam
+    what, told = "failed" if now == at_first else "the run failed", "" if reason is None else f": {reason}"
+    print(f"{PROG}: {what}{told}{ending}", file=sys.stderr)
+    return FAILED
 
 
 def _choose(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -107,6 +123,8 @@ def _listed() -> str:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     try:
+        if os.environ.get("BEAM_PREDICT_ENV_FILE"):  # the command that a dry run on Dataflow has printed
+            importlib.import_module("options.env_file").load_named_env_file()
         return COMMANDS[name].run(arguments)
     except UsageError as error:
         problems = "".join(f"\n  - {problem}" for problem in error.problems)

@@ -25,6 +25,7 @@ _FOLDER = Flag(
     f"{CACHE_VARIABLE} find the copy. Not given: ${CACHE_VARIABLE}, or else a folder for temporary files.",
     Text("FOLDER"),
 )
+_EXAMPLE = "gs://my-bucket/models/digits"
 _WHICH = tuple(flag for flag in ModelOptions.FLAGS if flag.name in ("model", "model_version"))
 
 
@@ -48,21 +49,27 @@ def main(arguments: Sequence[str]) -> int:
     )
     values, problems = parse(parser, arguments)
     model, asked = view(values, ModelOptions), values[_FOLDER.name]
-    problems += [*model.validate(), *_FOLDER.problems(asked), *_local_model(model)]
+    problems += [*_model_problems(model), *_FOLDER.problems(asked), *_local_model(model)]
     if not isinstance(asked, Invalid):
         problems += _folder_problems(asked)
     if problems:
         raise UsageError(problems)
-    chosen, folder = _chosen(model), Path(asked) if asked else cache_folder()
+    chosen, folder = _chosen(model), (Path(asked) if asked else cache_folder()).absolute()
     _tell(model.model, chosen, keep_copy(chosen.found.path, folder), folder)
     return DONE
+
+
+def _model_problems(model: ModelOptions) -> list[str]:
+    if model.model is None:
+        return [f"--model is missing: pass --model {_EXAMPLE}", *FlagGroup.validate(model)]
+    return model.validate()
 
 
 def _local_model(model: ModelOptions) -> Iterator[str]:
     if FlagGroup.given(model, "model") and storage.is_local(model.model):
         yield (
             f"--model {model.model} is on this machine already, so there is nothing to fetch; give its place "
-            "in a bucket, such as gs://my-bucket/models/digits"
+            f"in a bucket, such as {_EXAMPLE}"
         )
 
 

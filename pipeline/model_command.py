@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from options import ModelOptions
+from options.faulty_flags import find_faults
 from options.flags import Flag, add_flags
 from options.parsing import Parser, explain_unknown
 from transforms import storage
@@ -75,15 +76,17 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[di
     """Read a command line.
 
     Returns:
-        The values by the names of the flags, and what is wrong with words that no flag takes.
+        The values by the names of the flags, and what is wrong with flags that lack their values, and with
+        words that no flag takes.
 
     Raises:
-        UsageError: A flag lacks its value.
         SystemExit: The help was asked for, and printed.
     """
-    parsed, unknown = parser.parse_known_args(arguments)
+    faults = find_faults(parser, arguments)
+    parsed, unknown = parser.parse_known_args(faults.without(arguments))
     values = vars(parsed)
-    return values, explain_unknown(unknown, [f"--{name}" for name in values]) if unknown else []
+    told = explain_unknown(unknown, [f"--{name}" for name in values]) if unknown else []
+    return values, [*faults.problems, *told]
 
 
 def view(values: Mapping[str, Any], group: type[Group]) -> Group:

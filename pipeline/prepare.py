@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -22,6 +25,22 @@ from transforms.sinks.to_files import incomplete_files, written_files
 
 _AT_ONCE = 16
 _NAMES_IN_A_COMMAND = 50
+
+
+@dataclass(frozen=True)
+class _Remover:
+    """What deletes files of a kind: given their names, or a file of them, and what ends each name there."""
+
+    of_names: str
+    of_list: str
+    end: str
+
+
+_REMOVERS = {
+    "local": _Remover("rm --", "xargs -0 rm -- <", "\0"),  # macOS has this form too
+    "gs": _Remover("gcloud storage rm", "gcloud storage rm --read-paths-from-stdin <", "\n"),
+}
+_ANOTHER = "(with the tool of that storage)"
 
 
 class NotDeleted(Exception):
@@ -75,7 +94,9 @@ def delete_earlier(files: Sequence[str]) -> None:
         failed = {uri: error for uri, future in futures.items() if (error := future.exception())}
     except KeyboardInterrupt as interrupt:
         left = [uri for uri in files if not _is_deleted(futures.get(uri))]
-        raise (NotDeleted(left, "interrupted") if left else interrupt) from interrupt
+        if not left:
+            raise
+        raise NotDeleted(left, "interrupted") from interrupt
     finally:
         pool.close()
     if failed:
@@ -96,7 +117,22 @@ def _earlier_files(sink: SinkOptions) -> Iterator[str]:
 
 
 def _commands(files: Sequence[str]) -> Iterator[str]:
-    """Yield what deletes files, in lines that a shell takes."""
-    program = "rm --" if all(map(storage.is_local, files)) else "gcloud storage rm"
-    for start in range(0, len(files), _NAMES_IN_A_COMMAND):
-        yield f"{program} {shlex.join(files[start : start + _NAMES_IN_A_COMMAND])}"
+    """Yield what deletes files, in a line that a shell takes for each kind of storage."""
+    by_kind: dict[str, list[str]] = {}
+    for uri in files:
+        kind = "local" if storage.is_local(uri) else uri.partition("://")[0].lower()
+        by_kind.setdefault(kind, []).append(uri)
+    for kind, names in by_kind.items():
+        remover = _REMOVERS.get(kind, _Remover(_ANOTHER, _ANOTHER, "\n"))
+        if len(names) <= _NAMES_IN_A_COMMAND:
+            yield f"{remover.of_names} {shlex.join(names)}"
+        else:
+            yield f"{remover.of_list} {shlex.quote(_listed(names, remover.end))}"
+
+
+def _listed(names: Sequence[str], end: str) -> str:
+    """Write names to a file that stays, since a pattern would take the new job's files with them."""
+    descriptor, path = tempfile.mkstemp(prefix="beam-predict-to-delete-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{name}{end}" for name in names)
+    return path

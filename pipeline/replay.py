@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,6 +27,9 @@ _NEVER = "parse"
 _BROUGHT = "pubsub:"
 """How the names begin of what came as bytes: there is no file to read again."""
 
+_PROGRAM = Path(sys.executable).with_name("beam-predict")
+"""As it can be called from any folder, whether or not it is on the PATH."""
+
 
 @dataclass
 class Replay:
@@ -31,12 +38,14 @@ class Replay:
     Attributes:
         kinds: The stages, and stages with errors, that are taken; empty for what is retryable.
         taken: Lines of the list, without repetitions.
-        left: The number of dead letters that are not taken, by kind.
+        left: The number of dead letters that are not taken, by kind, and why.
+        found: All stages, and stages with errors, that there are.
     """
 
-    kinds: frozenset[str]
+    kinds: Sequence[str] = ()
     taken: dict[bytes, None] = field(default_factory=dict)
-    left: Counter[str] = field(default_factory=Counter)
+    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    found: set[str] = field(default_factory=set)
 
     def add(self, letter: Any) -> None:
         """Take a dead letter, or leave it.
@@ -46,14 +55,33 @@ class Replay:
         """
         try:
             stage, kind, uri = letter["stage"], f"{letter['stage']}/{letter['error']}", letter["uri"]
-            attributes = _attributes(letter["attributes"])
-            wanted = bool(self.kinds & {stage, kind}) if self.kinds else _is_true(letter["retryable"])
-        except (KeyError, TypeError, ValueError) as error:
+            attributes, retryable = _attributes(letter["attributes"]), _is_true(letter["retryable"])
+            wanted = not {stage, kind}.isdisjoint(self.kinds) if self.kinds else retryable
+            line = orjson.dumps({**attributes, "uri": uri})
+            self.found |= {stage, kind}
+            reason = _never(stage, uri) or ("" if wanted else self._unwanted(kind))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"a line is no dead letter: {letter!r:.200}") from error
-        if wanted and uri and stage != _NEVER and not uri.startswith(_BROUGHT):
-            self.taken[orjson.dumps({**attributes, "uri": uri})] = None
+        if reason:
+            self.left[kind, reason] += 1
         else:
-            self.left[kind] += 1
+            self.taken[line] = None
+
+    def notes(self) -> Iterator[str]:
+        """Tell what was left out, and of kinds that there are none of."""
+        if not self.found:
+            yield "there are no dead letters in there"
+        for (kind, reason), count in sorted(self.left.items()):
+            yield f"left out: {count:,} {kind}: {reason}"
+        for kind in self.kinds:
+            if self.found and kind not in self.found:
+                close = difflib.get_close_matches(kind, sorted(self.found), n=1)
+                yield f"none is of --kind {kind}{f'; did you mean {close[0]}?' if close else ''}"
+
+    def _unwanted(self, kind: str) -> str:
+        if self.kinds:
+            return "of no --kind that is asked for"
+        return f"not retryable; when its cause is removed, take it with --kind {kind}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,19 +96,31 @@ def main(arguments: Sequence[str]) -> int:
         SystemExit: The help was asked for, and printed.
     """
     flags = _parse(arguments)
-    replay = Replay(frozenset(flags.kind or ()))
+    replay = Replay(flags.kind or ())
     for letter in _letters(flags.dead_letters):
         replay.add(letter)
-    for kind, count in sorted(replay.left.items()):
-        print(f"left out: {count:,} {kind}")
+    for note in replay.notes():
+        print(note)
     if not replay.taken:
         print("nothing to be tried again")
         return FAILED
     with storage.create(flags.output) as file:
         file.writelines(line + b"\n" for line in replay.taken)
     print(f"written: {len(replay.taken):,} to {flags.output}")
-    print(f"next: beam-predict --input @{flags.output} --model MODEL --output OUTPUT")
+    source = ("--input", f"@{flags.output}")
+    print(f"next: {shlex.join((str(_PROGRAM), *source, '--model', 'MODEL', '--output', 'OUTPUT'))}")
+    if flags.output.startswith("gs://"):
+        print(f"or on Dataflow: {shlex.join(('./run_dataflow.sh', 'batch', *source))}")
     return DONE
+
+
+def _never(stage: str, uri: str | None) -> str:
+    """Tell why a dead letter is never taken, whatever is asked for; nothing where it may be."""
+    if stage == _NEVER:
+        return "never taken, since it names no file that a list may name; mend the sender"
+    if not uri or uri.startswith(_BROUGHT):
+        return "there is no file to read again"
+    return ""
 
 
 def _parse(arguments: Sequence[str]) -> ReplayOptions:

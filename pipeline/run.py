@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from options import DataflowOptions, SinkOptions, SourceOptions
 from options.checks import is_on_dataflow
 from options.parsing import CommandLine, read
-from pipeline import preflight
+from pipeline import consequence, preflight
+from pipeline.consequence import INCOMPLETE, NO_SUMMARY, NOTHING_STARTED
 from pipeline.dataflow import preflight as preflight_dataflow
+from pipeline.dataflow.buckets import missing_buckets
+from pipeline.dataflow.names import form_problems
 from pipeline.dataflow.running import numbers_of_job, run_on_dataflow
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, TOO_MANY_DEAD_LETTERS, Ended
 from pipeline.graph import build
@@ -68,9 +71,14 @@ def check(line: CommandLine) -> Predictor:
         report = preflight_dataflow.inspect(line)
         if report.predictor is None or report.problems:
             raise UsageError(report.reasons)
+        report.tell_open()
         return report.predictor
-    if line.unusable or line.contradictory:
-        raise UsageError([*line.unusable, *line.contradictory])
+    cloud = line.options.view_as(GoogleCloudOptions)
+    malformed = form_problems(cloud) if is_on_dataflow(line.options) else ()
+    if wrong := [*line.unusable, *line.contradictory, *malformed]:
+        raise UsageError(wrong)
+    if is_on_dataflow(line.options) and (missing := list(missing_buckets(cloud))):
+        raise UsageError(missing)
     return preflight.model(line.options) if skipped else preflight.check(line.options)
 
 
@@ -96,12 +104,16 @@ def _run(
 
     if is_on_dataflow(options):
         return run_on_dataflow(options, add_steps, earlier)
+    if earlier:
+        consequence.from_now_on(f"{NOTHING_STARTED}, but what an earlier run has left is deleted")
     try:
         delete_earlier(earlier)
     except NotDeleted as error:
         code = INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else FAILED
         raise Ended(f"nothing was started. {error}", code) from error
-    return _run_elsewhere(options, add_steps), True
+    result = _run_elsewhere(options, add_steps)
+    consequence.from_now_on(NO_SUMMARY)
+    return result, True
 
 
 def _run_elsewhere(
@@ -109,10 +121,12 @@ def _run_elsewhere(
 ) -> PipelineResult | None:
     local, streaming = is_local(options), options.view_as(SourceOptions).is_streaming
     if local and streaming:
+        consequence.from_now_on(INCOMPLETE)
         with shown_progress():
             return run_until_stopped(options, add_steps)
     pipeline = beam.Pipeline(runner=local_runner(options) if local else None, options=options)
     add_steps(pipeline)
+    consequence.from_now_on(INCOMPLETE)
     if streaming:
         pipeline.run()
         print("started the job; it goes on until it is drained or cancelled")

@@ -20,11 +20,12 @@ from emulators.gcloud_storage import gcloud_storage
 from emulators.operations import Operations, operations
 from emulators.processes import MissingProgram
 from emulators.pubsub import create_subscription, create_topic
-from options.parsing import _beam_flags, _own_flags
+from options.parsing import beam_flags, own_flags
 from options.replay import ReplayOptions
 from pipeline.monitoring.alerts import Alert, alerts
 from pipeline.monitoring.documentation import notification
 from pipeline.monitoring.promql import Jobs
+from pipeline.monitoring.remedies import REMEDIES, SHARED
 from tests.conftest import MODEL
 from tests.gcloud import gcloud, offline
 from tests.google_cloud import BUCKET, PROJECT, REGION, Checkout, GoogleCloud, checkout, google_cloud
@@ -88,16 +89,20 @@ class Operator:
         return job
 
     def run(self, script: str, **variables: str) -> str:
-        """Run what somebody pastes, and return what is printed.
+        """Run what somebody pastes, and return what is printed."""
+        done = self.paste(script, **variables)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout + done.stderr
+
+    def paste(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run what somebody pastes.
 
         What is no command of the page is put into it here: the buckets' name, and where Dataflow is.
         """
         endpoint = f"--dataflow_endpoint={self.cloud.dataflow.endpoint}"
         script = re.sub(r"(run_dataflow\.sh (?:batch|streaming))", rf"\1 {endpoint}", script)
         command = ["-euo", "pipefail", "-c", script.replace("my-bucket", BUCKET)]
-        done = self.user.shell(*command, cwd=self.user.root, env={**self._environment(), **variables})
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout + done.stderr
+        return self.user.shell(*command, cwd=self.user.root, env={**self._environment(), **variables})
 
     def _environment(self) -> dict[str, str]:
         overridden = {
@@ -137,11 +142,13 @@ def started(pubsub: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
 def operator(started: Operator) -> Operator:
     started.cloud.dataflow.jobs.clear()
     started.operations.asked.clear()
+    for kept in started.operations.kept.values():
+        kept.clear()
     return started
 
 
 def test_the_flags_of_its_commands_exist() -> None:
-    known = {flag.removeprefix("--") for flag in (*_own_flags(), *_beam_flags())} | OF_THE_SCRIPT
+    known = {flag.removeprefix("--") for flag in (*own_flags(), *beam_flags())} | OF_THE_SCRIPT
     found = commands(*OURS)
     assert len(found) > 8
     for words in found:
@@ -151,7 +158,7 @@ def test_the_flags_of_its_commands_exist() -> None:
 
 
 def test_flags_in_its_text_exist() -> None:
-    known = {flag.removeprefix("--") for flag in (*_own_flags(), *_beam_flags())} | OF_THE_SCRIPT
+    known = {flag.removeprefix("--") for flag in (*own_flags(), *beam_flags())} | OF_THE_SCRIPT
     known |= {flag.name for flag in ReplayOptions.FLAGS} | {"runbook"}
     text = re.sub(r"^```.*?^```$", "", PAGE, flags=re.MULTILINE | re.DOTALL)
     flags = set(re.findall(r"`--(\w+)[ `]", text))
@@ -168,7 +175,8 @@ def test_its_links_lead_somewhere() -> None:
 def test_each_block_is_run_here() -> None:
     """A section that is new needs a test."""
     tested = {"Launch", "Watch", "Drain", "Cancel", "Update", "Roll a model forward and back"}
-    tested |= {"Replay dead letters", "Quotas", *(alert.section for alert in ALERTS)}
+    tested |= {"Replay dead letters", "Quotas", "Alerts"}
+    tested |= {alert.section for alert in ALERTS if not set(SHARED).issuperset(REMEDIES[alert.name].commands)}
     titles = re.findall(r"^##+ (.+)$", PAGE, re.MULTILINE)
     assert {title for title in titles if section(title)} == tested
 
@@ -181,17 +189,51 @@ def test_launch(operator: Operator) -> None:
     assert jobs == {"photos-2026-01-31": JobType.JOB_TYPE_BATCH, NAME: JobType.JOB_TYPE_STREAMING}
 
 
+def test_an_update_repeats_all_flags_of_the_launch_and_of_the_updates_before_it() -> None:
+    following = {"--model_poll_interval", "--model_version"}  # one in the place of the other
+    once = {"--update", "--transform_name_mapping"}
+    before: dict[str, str] = {}
+    streaming = [words[2:] for words in commands(OURS[0]) if words[1] == "streaming"]
+    for words in streaming:
+        flags = {
+            flag: value for flag, value in zip(words, [*words[1:], ""], strict=True) if flag.startswith("--")
+        }
+        assert ("--update" in flags) == bool(before)
+        assert {**before, **flags} == flags
+        before = {flag: value for flag, value in flags.items() if flag not in following | once}
+    assert len(streaming) > 4
+
+
+def test_the_id_of_no_job_is_told(operator: Operator) -> None:
+    done = operator.paste(VARIABLES + FIND_JOB)
+    assert done.returncode != 0
+    assert f"no job in {REGION} has the name {NAME}" in done.stderr
+    assert f"{NAME} is" not in done.stdout
+
+
 def test_watch(operator: Operator) -> None:
     before, job = operator.start(), operator.start()
     before.current_state = JobState.JOB_STATE_UPDATED
-    said = operator.run(VARIABLES + section("Watch"))
+    make, replace = re.findall(r".*?^done\n(?!for)", section("Watch"), re.MULTILINE | re.DOTALL)
+    said = operator.run(VARIABLES + make)
     assert f"{NAME} is {job.id}" in said
     kept = operator.operations.kept
     (dashboard,), (channel,) = kept["dashboards"], kept["notificationChannels"]
     assert (dashboard.display_name, channel.type) == ("beam-predict", "email")
     assert {policy.user_labels["alert"] for policy in kept["alertPolicies"]} == {one.name for one in ALERTS}
     for policy in kept["alertPolicies"]:
-        assert list(policy.notification_channels) == [f"projects/{PROJECT}/notificationChannels/1"]
+        assert list(policy.notification_channels) == [channel.name]
+
+    others = {
+        "dashboards": '{"displayName": "beam-predict of others"}',
+        "alertPolicies": '{"userLabels": {"app": "other"}}',
+    }
+    for kind, body in others.items():
+        operator.operations.create(kind, f"projects/{PROJECT}", body)
+    operator.run(VARIABLES + replace)
+    assert [one.display_name for one in kept["dashboards"]] == ["beam-predict of others"]
+    assert [dict(one.user_labels) for one in kept["alertPolicies"]] == [{"app": "other"}]
+    assert kept["notificationChannels"] == [channel]
 
 
 def test_drain(operator: Operator) -> None:
@@ -282,6 +324,13 @@ def pasted(alert: Alert) -> list[str]:
     return re.findall(r"(?:^[^\n]*\\\n)*^.+\n", script, re.MULTILINE)
 
 
+def test_a_command_of_alerts_is_shown_once_but_for_those_of_few() -> None:
+    part = PAGE.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    assert section("Alerts").rstrip("\n") == "\n".join(SHARED)
+    for command in SHARED:
+        assert part.count(command) == 1
+
+
 def test_what_notifications_say_can_be_pasted(operator: Operator) -> None:
     before, job = operator.start(), operator.start()
     before.current_state = JobState.JOB_STATE_UPDATED
@@ -306,6 +355,8 @@ def test_dead_letters_are_replayed_as_it_says(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    printed = done.stdout[done.stdout.index("written:") :].splitlines()
+    here = str(Path(sys.executable).parent)
+    told = done.stdout[done.stdout.index("written:") :].replace(here, "/home/me/beam-predict/.venv/bin")
+    printed = told.splitlines()
     for line in BLOCKS[place + 1][1].splitlines():
         assert line in printed

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.managers import RemoteError
 from typing import Any, Literal, Protocol, cast, get_args
 
 from apache_beam.internal import pickler
@@ -37,6 +38,7 @@ ModelSharing = Literal["process", "machine"]
 MODEL_SHARINGS: tuple[ModelSharing, ...] = get_args(ModelSharing)
 
 _LOGGER = logging.getLogger(__name__)
+_MOST_HOSTS = 3  # that may end, one after the other, while somebody comes to them
 
 
 @dataclass(frozen=True)
@@ -202,12 +204,31 @@ class _Elsewhere:
             return self._host
 
     def _connected(self) -> Any:
+        """Return a host that has loaded the model; the last who needed one may just be ending it."""
+        for left in reversed(range(_MOST_HOSTS)):
+            try:
+                return self._entered()
+            except (ConnectionError, EOFError) as error:
+                if not left:
+                    raise
+                _LOGGER.info("the process that holds the model has ended (%r); asking for another", error)
+        raise AssertionError
+
+    def _entered(self) -> Any:
         folder = str(cache_folder())  # for a lock and an address, which are nobody else's business
         shared = MultiProcessShared(self._make, self._tag, path=folder, always_proxy=True, spawn_process=True)
-        host = shared.acquire()
-        host.load()
-        host.enter()
-        weakref.finalize(self, _leave, shared, host).atexit = False  # it ends then with who started it
+        try:
+            host = shared.acquire()
+            host.enter()  # first of all, for from now on nobody ends it
+        except (RemoteError, TypeError) as error:  # there is nothing to call: its process ends next
+            raise EOFError("it is ending") from error
+        leave = weakref.finalize(self, _leave, shared, host)
+        leave.atexit = False  # it ends then with who started it
+        try:
+            host.load()
+        except BaseException:
+            leave()
+            raise
         return host
 
 

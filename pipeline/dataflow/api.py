@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +13,19 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 SECONDS = 5.0
 _SECONDS_OF_A_WATCH = 30.0
 
+_FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _WITHOUT_CREDENTIALS = (
     "no credentials were found; run `gcloud auth application-default login`, or set "
-    "GOOGLE_APPLICATION_CREDENTIALS to the file of a service account"
+    f"{_FILE_VARIABLE} to the file of a service account"
 )
 
 
 class NoCredentials(Exception):
     """There are none, or they are not valid; the message has the remedy."""
+
+
+class Unreachable(NoCredentials):
+    """There are some, but who would tell whether they are valid does not answer; later it may."""
 
 
 @dataclass(frozen=True)
@@ -39,43 +45,79 @@ def find_credentials(cloud: GoogleCloudOptions, seconds: float = SECONDS) -> Any
             Cloud, which answers at once if it does.
 
     Raises:
-        NoCredentials: There are none.
+        Unreachable: There are some, and nobody answers who knows whether they are valid.
+        NoCredentials: There are none, or they are not valid.
     """
     from google.auth.credentials import AnonymousCredentials
 
     if cloud.no_auth:
         return AnonymousCredentials()
-    found: list[Any] = []
-    thread = threading.Thread(target=_search, args=(cloud.gcp_oauth_scopes, found), daemon=True)
+    search = _Search(cloud.gcp_oauth_scopes)
+    thread = threading.Thread(target=search.run, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not found:
+    if search.problem is not None:
+        raise search.problem
+    if search.found is None:
         raise NoCredentials(_WITHOUT_CREDENTIALS)
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    if not search.is_valid:
+        raise _unreachable(f"no answer in {seconds:g} s")
+    return search.found
 
 
-def _search(scopes: list[str], found: list[Any]) -> None:
-    import google.auth
-    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-    from google.auth.transport.requests import Request
+class _Search:
+    """What a thread has found, which may take too long."""
 
-    try:
-        credentials, _ = google.auth.default(scopes=scopes)
-        credentials.refresh(Request())
-        found.append(credentials)
-    except DefaultCredentialsError as error:
-        reason = f" ({error})" if "File" in str(error) else ""
-        found.append(NoCredentials(f"{_WITHOUT_CREDENTIALS}{reason}"))
-    except (GoogleAuthError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        found.append(
-            NoCredentials(
-                f"the credentials are not valid ({reason}); run `gcloud auth application-default login` "
-                "again, or set GOOGLE_APPLICATION_CREDENTIALS to another file"
-            )
+    def __init__(self, scopes: list[str]) -> None:
+        self.found: Any = None
+        self.is_valid = False
+        self.problem: NoCredentials | None = None
+        self._scopes = scopes
+
+    def run(self) -> None:
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+        from google.auth.transport.requests import Request
+        from requests.exceptions import RequestException
+
+        try:
+            self.found, _ = google.auth.default(scopes=self._scopes)
+            self.found.refresh(Request())
+            self.is_valid = True
+        except DefaultCredentialsError as error:
+            self.problem = _none_found(error)
+        except (GoogleAuthError, RequestException, ValueError) as error:
+            self.problem = _not_valid(error)
+
+
+def _none_found(error: Exception) -> NoCredentials:
+    """Tell why, where a file is named, or has been looked into."""
+    file, reason = os.environ.get(_FILE_VARIABLE), str(error).partition("\n")[0]
+    if file:
+        return NoCredentials(
+            f"{_FILE_VARIABLE} {file}: there are no credentials ({reason}); set it to the file of a service "
+            "account, or unset it and run `gcloud auth application-default login`"
         )
+    return NoCredentials(f"{_WITHOUT_CREDENTIALS} ({reason})" if "file" in reason else _WITHOUT_CREDENTIALS)
+
+
+def _not_valid(error: Exception) -> NoCredentials:
+    from pipeline.dataflow.service_errors import passes, reason
+
+    if not isinstance(error, ValueError) and passes(error):
+        return _unreachable(reason(error))
+    return NoCredentials(
+        f"the credentials are not valid ({reason(error)}); run `gcloud auth application-default login` "
+        f"again, or set {_FILE_VARIABLE} to another file"
+    )
+
+
+def _unreachable(why: str) -> Unreachable:
+    from pipeline.dataflow.service_errors import NETWORK
+
+    return Unreachable(
+        f"Google, which tells whether the credentials are valid, cannot be reached ({why}); {NETWORK}"
+    )
 
 
 def running_jobs(cloud: GoogleCloudOptions, credentials: Any) -> list[RunningJob]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import sys
 import textwrap
@@ -10,10 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from options.env_file import read_env_file
+from options.env_file import ENV_FILE_VARIABLE, load_env_file, read_env_file
 from options.launching import MODES, Launch
 from options.parsing import read
-from options.settings import SETTINGS, misspelt
+from options.passed_over import passed_over
+from options.settings import SETTINGS
 from pipeline.dataflow import preflight
 from pipeline.exit_codes import DONE, WRONG_USAGE
 from pipeline.run import predict
@@ -34,7 +36,8 @@ current folder, which loses; .env.example shows one.
 
 {settings}
   --dry_run
-        Print the command and what the checks find; start nothing.
+        Print the command and what the checks find; start nothing. The command reads from .env what is
+        no setting, such as credentials; also there the environment wins.
 
 All other flags are passed on: those of `beam-predict --help`, such as --watch, --no_wait and
 --skip_preflight, and those of Apache Beam, such as --update and --transform_name_mapping.
@@ -63,8 +66,7 @@ def main(arguments: Sequence[str]) -> int:
             [f"say {' or '.join(MODES)} first; got {mode!r}" if mode else f"say {' or '.join(MODES)}"]
         )
     launch = read_launch(mode, arguments[1:])
-    time = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
-    words, wrong = launch.words(str(SETUP_FILE), time), launch.wrong()
+    words, wrong = launch.words(str(SETUP_FILE), suffix_of_name()), launch.wrong()
     if launch.dry_run:
         return _describe(words, wrong)
     if wrong:
@@ -72,30 +74,36 @@ def main(arguments: Sequence[str]) -> int:
     return predict(words, PROG)
 
 
-def load_env_file() -> dict[str, str]:
-    """Put into the environment what `.env` has and the environment lacks, and return what the file has.
-
-    Raises:
-        UsageError: The file is not understood.
-    """
-    try:
-        in_file = read_env_file(ENV_FILE)
-    except ValueError as error:
-        raise UsageError([str(error)]) from error
-    for name, value in in_file.items():  # credentials may be there, or the addresses of emulators
-        os.environ.setdefault(name, value)
-    return in_file
+def suffix_of_name() -> str:
+    """Make the end of a job's name: when it is started, and what two started in one second differ in."""
+    return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def read_launch(mode: str, arguments: Sequence[str]) -> Launch:
-    """Read what is given; names in `.env` that may be misspelt are told on standard error.
+    """Read what is given; notes on `.env` are written to standard error.
 
     Raises:
         UsageError: The file `.env` is not understood.
     """
-    for note in misspelt(load_env_file()):  # it may be a variable for something else
+    load_settings()
+    launch = Launch.of(mode, arguments, os.environ)
+    if not ENV_FILE.exists() and any(launch.missing()):
+        print(
+            f"note: there is no .env in {Path.cwd()}; settings are read from the one in the folder where the "
+            "command is started, and .env.example shows one",
+            file=sys.stderr,
+        )
+    return launch
+
+
+def load_settings() -> None:
+    """Put into the environment what `.env` has and it lacks, and note what nothing reads there.
+
+    Raises:
+        UsageError: The file is not understood.
+    """
+    for note in passed_over(load_env_file(ENV_FILE)):  # it may be a variable for something else
         print(f"note: {note}", file=sys.stderr)
-    return Launch.of(mode, arguments, os.environ)
 
 
 def _describe(words: Sequence[str], wrong: Sequence[str]) -> int:
@@ -107,12 +115,12 @@ def _describe(words: Sequence[str], wrong: Sequence[str]) -> int:
 
 
 def _with_env_file(pasted: str) -> str:
-    """Give a command what `.env` has beside settings, such as credentials, without showing it."""
+    """Let a command read what `.env` has beside settings, such as credentials, without showing it."""
     settings = {setting.variable for setting in SETTINGS}
     others = {name: value for name, value in read_env_file(ENV_FILE).items() if name not in settings}
     if all(os.environ.get(name) != value for name, value in others.items() if value):
         return pasted
-    return f"(set -a; . {shlex.quote(str(ENV_FILE.resolve()))}; {pasted})"
+    return f"{ENV_FILE_VARIABLE}={shlex.quote(str(ENV_FILE.resolve()))} {pasted}"
 
 
 def command(words: Sequence[str]) -> str:

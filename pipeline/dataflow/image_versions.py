@@ -23,6 +23,7 @@ _MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _WITH_GOOGLES_TOKENS = re.compile(r"([a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io)")
+_DOCKER_HUB = ("docker.io", "index.docker.io")
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?")
 
 
@@ -51,7 +52,9 @@ class Image:
         path = match.group(1) if match else ""
         host, slash, rest = path.partition("/")
         if not slash or not re.search(r"[.:]|^localhost$", host):
-            host, rest = "registry-1.docker.io", path if slash else f"library/{path}"
+            host, rest = _DOCKER_HUB[0], path
+        if host in _DOCKER_HUB:  # which answers elsewhere, and has a folder for names of one word
+            host, rest = "registry-1.docker.io", rest if "/" in rest else f"library/{rest}"
         if match is None or not re.fullmatch(r"[a-z0-9]+([._/-]+[a-z0-9]+)*", rest):
             raise ValueError(f"{text} is no name of an image; write REGISTRY/NAME:TAG")
         return cls(host, rest, match.group(3) or match.group(2) or "latest")

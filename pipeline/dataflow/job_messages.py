@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 MAX_CHARS = 500
 
 _TRACEBACK = "Traceback (most recent call last):"
 _ADDED = "passed through:"  # what follows are lines of Dataflow's own sources
+_REQUEST = re.compile(r"\b[A-Z]+ https?://\S+: ")
 _AFTERMATH = ("Workflow failed", "work item was attempted", "work item failed", "work item has failed")
 
 
@@ -17,6 +19,11 @@ def in_one_line(text: str) -> str:
     before, traceback, after = said.rpartition(_TRACEBACK)
     line = " ".join((_raised(after) if traceback else before + after).split()) or " ".join(text.split())
     return line if len(line) <= MAX_CHARS else f"{line[:MAX_CHARS]}..."
+
+
+def without_request(text: str) -> str:
+    """Take out the request, which Google's library puts before what was answered."""
+    return _REQUEST.sub("", text)
 
 
 def _raised(traceback: str) -> str:

@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Iterator
 
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+
 # https://cloud.google.com/dataflow/docs/resources/locations, for suggestions; Dataflow itself is asked.
 REGIONS = (
     *("africa-south1", "asia-east1", "asia-east2", "asia-northeast1", "asia-northeast2", "asia-northeast3"),
@@ -21,7 +23,15 @@ REGIONS = (
 _PROJECT = re.compile(r"([a-z][a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 _JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_EMAIL = re.compile(r"[a-z0-9][a-z0-9.-]*@([a-z0-9-]+\.)+gserviceaccount\.com")
+
+
+def form_problems(cloud: GoogleCloudOptions) -> Iterator[str]:
+    """Tell of names that are none in their form, whatever there is; a missing one is left to others."""
+    yield from project_problems(cloud.project) if cloud.project else ()
+    yield from region_problems(cloud.region) if cloud.region else ()
+    yield from job_name_problems(cloud.job_name)
+    yield from email_problems(cloud.service_account_email)
 
 
 def project_problems(project: str | None) -> Iterator[str]:
@@ -50,7 +60,7 @@ def region_problems(region: str | None) -> Iterator[str]:
 def unknown_region(region: str | None) -> Iterator[str]:
     """Tell that a region is not known, and which may be meant."""
     if region and region not in REGIONS:
-        close = difflib.get_close_matches(region, REGIONS, n=1)
+        close = difflib.get_close_matches(region.lower(), REGIONS, n=1)
         meant = f"; did you mean {close[0]}?" if close else "; `gcloud compute regions list` shows them"
         yield f"--region {region} is no region of Dataflow's{meant}"
 

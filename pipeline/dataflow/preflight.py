@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
@@ -23,20 +23,29 @@ from options import (
     SinkOptions,
     SourceOptions,
 )
+from options.checks import may_lack_scheme
 from options.destinations import Table
 from options.flags import FlagGroup
 from options.parsing import CommandLine
 from pipeline.dataflow.api import NoCredentials, RunningJob, find_credentials, running_jobs
-from pipeline.dataflow.buckets import bucket_problems
+from pipeline.dataflow.buckets import bucket_problems, places_of
 from pipeline.dataflow.checklist import Check, NotChecked, run_checks
 from pipeline.dataflow.launcher_versions import differences_by_name, image_problems
-from pipeline.dataflow.names import email_problems, job_name_problems, project_problems, region_problems
+from pipeline.dataflow.names import (
+    email_problems,
+    job_name_problems,
+    project_problems,
+    region_problems,
+    unknown_region,
+)
 from pipeline.dataflow.network import network_problems
 from pipeline.dataflow.once import Once
-from pipeline.dataflow.report import Report, told_once
+from pipeline.dataflow.packages import package_problems
+from pipeline.dataflow.report import SERVICE_ACCOUNT, Report, told_once
 from pipeline.dataflow.service import region_problem_of, service_problems
 from pipeline.preflight import find_predictor, input_problems
 from pipeline.preflight_outputs import output_problems
+from transforms import storage
 from transforms.predictors.base import Predictor, Signature
 
 
@@ -76,8 +85,8 @@ class _Inspection:
             Check("Dataflow", lambda: service_problems(self.cloud, self.jobs)),
             Check("buckets of temporary files", self._buckets),
             Check("image", self._image),
-            Check("network", lambda: network_problems(self.options)),
-            Check("service account", self._service_account),
+            Check("network", self._network),
+            Check(SERVICE_ACCOUNT, self._service_account),
             *of_endpoint,
             Check("endpoint" if self.endpoint.endpoint else "model", self._model),
             Check("inputs", self._inputs),
@@ -103,29 +112,40 @@ class _Inspection:
             raise NotChecked("it needs --project and --region")
         return running_jobs(self.cloud, credentials)
 
-    def _buckets(self) -> Iterable[str]:
-        if self.cloud.temp_location is None:
-            if self.wrong:
-                raise NotChecked("the flags must be complete first")
-            return ["--temp_location is missing: pass --temp_location gs://BUCKET/temp"]
-        places = {"--temp_location": self.cloud.temp_location}
-        if self.cloud.staging_location is not None:
-            places["--staging_location"] = self.cloud.staging_location
-        wrong = [
-            f"{flag} {place}: must be gs://BUCKET/FOLDER"
-            for flag, place in places.items()
-            if not place.startswith("gs://")
-        ]
-        if not wrong:
+    def _buckets(self) -> Iterator[str]:
+        complete = self.cloud.temp_location is not None
+        if not complete and not self.wrong:
+            yield "--temp_location is missing: pass --temp_location gs://BUCKET/temp"
+        places = places_of(self.cloud)
+        wrong = [flag for flag, place in places.items() if not re.match(r"gs://[^/]+/", place)]
+        yield from (f"{flag} {places[flag]}: must be gs://BUCKET/FOLDER" for flag in wrong)
+        if places and not wrong:
             self._needed_credentials()
-        return wrong or bucket_problems(places, self.cloud)
+            yield from bucket_problems(places, self.cloud)
+        if not complete and self.wrong:
+            raise NotChecked("the flags must be complete first")
 
-    def _image(self) -> Iterable[str]:
+    def _image(self) -> Iterator[str]:
+        yield from package_problems(self.options.view_as(SetupOptions))
         image = self.workers.sdk_container_image
-        if image is None:
-            return setup_file_problems(self.options.view_as(SetupOptions).setup_file)
-        by_name = list(differences_by_name(image))
-        return by_name or image_problems(image, getattr(self._needed_credentials(), "token", None))
+        if image is not None:
+            by_name = list(differences_by_name(image))
+            yield from by_name or image_problems(image, getattr(self._needed_credentials(), "token", None))
+
+    def _network(self) -> Sequence[str]:
+        try:
+            return network_problems(self.options)
+        except NotChecked:
+            if self._misplaced():
+                raise NotChecked("--project and --region must be right first") from None
+            raise
+
+    def _misplaced(self) -> bool:
+        """Tell whether the project or the region is known to be wrong."""
+        with contextlib.suppress(NotChecked):
+            wrong = [*project_problems(self.cloud.project), *region_problem_of(self.cloud, self.jobs)]
+            return bool(wrong)
+        return False
 
     def _service_account(self) -> Iterable[str]:
         email = self.cloud.service_account_email
@@ -166,6 +186,8 @@ class _Inspection:
         source = self.options.view_as(SourceOptions)
         if self.endpoint.endpoint and FlagGroup.validate(source):
             raise NotChecked("the flags of the inputs, which it may be asked about, must be right first")
+        if model.model and storage.is_local(model.model) and may_lack_scheme(model.model):
+            raise NotChecked("it is told with the flags")
         if self._model_is_in_image():
             if self.launched_in_image:
                 raise NotChecked(f"{model.model} is not on this machine; it is looked for in the image")
@@ -179,14 +201,26 @@ class _Inspection:
 
     def _inputs(self) -> Iterable[str]:
         self._need(SourceOptions)
-        return self.of_inputs()
+        unclear = [f"--input {named}:" for named in self._local_inputs()]
+        return [problem for problem in self.of_inputs() if not problem.startswith(tuple(unclear))]
+
+    def _local_inputs(self) -> list[str]:
+        """Name the inputs of which it is told with the flags that workers do not see them."""
+        named = self.options.view_as(SourceOptions).input or ()
+        return [name for name in named if storage.is_local(name) and may_lack_scheme(name)]
 
     def _outputs(self) -> Iterator[str]:
         self._need(SinkOptions)
-        yield from output_problems(self.options, self._signature)
+        for problem in output_problems(self.options, self._signature):
+            yield problem.replace("bq mk ", f"bq{self._location()} mk ")
         outputs = self.options.view_as(SinkOptions).outputs
         if any(isinstance(output, Table) for output in outputs) and self._signature() is None:
             raise NotChecked("whether the table takes the predictions: the model must be right first")
+
+    def _location(self) -> str:
+        """Write the option by which a dataset is where the job is; else it would be in the United States."""
+        region = self.cloud.region
+        return "" if [*region_problems(region), *unknown_region(region)] else f" --location={region}"
 
     def _signature(self) -> Signature | None:
         """Return the model's signature, when it is known; None where something is wrong."""
@@ -198,15 +232,6 @@ class _Inspection:
 
 _NOT_HERE = (
     "there is no file or folder of that name on this machine; if the image has it, start the job from that "
-    "image's template (run_dataflow.sh template run), or name where it was copied from (gs://...): an image "
-    "made with deploy/model.Dockerfile holds copies that workers use instead of fetching"
+    "image's template (./run_dataflow.sh template run), or name where it was copied from (gs://...): an "
+    "image made with deploy/model.Dockerfile holds copies that workers use instead of fetching"
 )
-
-
-def setup_file_problems(setup_file: str | None) -> Iterator[str]:
-    """See that there is what workers install over Beam's own image, of the launcher's versions."""
-    if setup_file is not None and not (Path(setup_file).is_file() and Path(setup_file).name == "setup.py"):
-        yield (
-            f"--setup_file {setup_file}: must be the setup.py of a checkout of beam-predict; or pass "
-            "--sdk_container_image with an image that has it"
-        )

@@ -12,9 +12,11 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult
 
 from options import DataflowOptions, SourceOptions
+from pipeline import consequence
 from pipeline.counts import Counts
+from pipeline.dataflow.handover import MayRun
 from pipeline.dataflow.submission import short_logs, submit
-from pipeline.exit_codes import INTERRUPTED, Ended
+from pipeline.exit_codes import Ended
 from pipeline.prepare import NotDeleted, delete_earlier
 from transforms import metric_table as metrics
 
@@ -34,23 +36,29 @@ def run_on_dataflow(
         What it has come to, None where it goes on without this process; and whether all files are deleted.
 
     Raises:
-        Ended: Dataflow does not take the job, it failed, or its user no longer waits for it.
+        Ended: Dataflow does not take the job, or it failed.
+        KeyboardInterrupt: Its user no longer waits for it.
     """
     cloud = options.view_as(GoogleCloudOptions)
-    job = submit(options, build)
+    try:
+        job = submit(options, build)
+    except MayRun as ended:
+        if not earlier:
+            raise
+        raise MayRun(f"{ended}\n{NotDeleted(earlier, 'the job writes beside them')}", ended.code) from ended
     if job is None:
         _tell_what_is_kept(earlier)
         return None, True
-    with _interruptible(job.job_id(), cloud):
-        replaced = _replace(earlier, job.job_id())
-        if options.view_as(SourceOptions).is_streaming:
-            print("it goes on until it is drained or cancelled")
-            return None, replaced
-        if options.view_as(DataflowOptions).no_wait:
-            return None, replaced
-        from pipeline.dataflow.waiting import wait
+    replaced = _replace(earlier, job.job_id())
+    if options.view_as(SourceOptions).is_streaming:
+        print("it goes on until it is drained or cancelled")
+        return None, replaced
+    if options.view_as(DataflowOptions).no_wait:
+        return None, replaced
+    from pipeline.dataflow.waiting import wait
 
-        wait(job.job_id(), cloud, lambda: _progress(job))
+    wait(job.job_id(), cloud, lambda: _progress(job))
+    consequence.from_now_on(f"job {job.job_id()} is done, but no summary was made")
     return job, replaced
 
 
@@ -61,15 +69,15 @@ def numbers_of_job() -> Iterator[None]:
     Raises:
         Ended: Dataflow does not tell them.
     """
-    from google.api_core.exceptions import GoogleAPICallError
+    from pipeline.dataflow.service_errors import ERRORS, reason
 
     try:
         with short_logs():
             yield
-    except GoogleAPICallError as error:
+    except ERRORS as error:
         raise Ended(
-            f"the job is done, but Dataflow does not tell its numbers ({error.code}: {error.message}); there "
-            "is no summary, and the job's page has them"
+            f"the job is done, but Dataflow does not tell its numbers ({reason(error)}); no summary was "
+            "made, and the job's page has them"
         ) from error
 
 
@@ -99,16 +107,3 @@ def _progress(job: Any) -> str | None:
     inputs, predicted = counts.get(metrics.INPUTS), counts.get(metrics.PREDICTIONS)
     dead = sum(counts.below(metrics.DEAD_LETTERS).values())
     return f"{predicted:,} of {inputs:,} inputs predicted, {dead:,} dead letters" if inputs else None
-
-
-@contextlib.contextmanager
-def _interruptible(job_id: str, cloud: GoogleCloudOptions) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Ended(
-            f"no longer waiting for job {job_id}, which goes on; "
-            f"`gcloud dataflow jobs cancel {job_id} --project={cloud.project} --region={cloud.region}` ends "
-            "it",
-            INTERRUPTED,
-        ) from error

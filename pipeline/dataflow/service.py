@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipeline.dataflow.api import RunningJob
 from pipeline.dataflow.checklist import NotChecked
 from pipeline.dataflow.names import REGIONS, region_problems, unknown_region
+
+OTHER_NAME = "give another --job_name, or replace that job with --update if it is streaming"
 
 Jobs = Callable[[], Sequence[RunningJob]]
 """Lists the jobs that run, or raises what Google's libraries do, or `NotChecked`: there is nobody to ask."""
@@ -24,6 +24,8 @@ def region_problem_of(cloud: GoogleCloudOptions, jobs: Jobs) -> Iterable[str]:
     """
     from google.api_core import exceptions
 
+    from pipeline.dataflow.service_errors import said
+
     malformed = list(region_problems(cloud.region))
     unknown = list(unknown_region(cloud.region))
     if malformed or not unknown:
@@ -34,7 +36,7 @@ def region_problem_of(cloud: GoogleCloudOptions, jobs: Jobs) -> Iterable[str]:
     except (NotChecked, exceptions.Forbidden):  # the latter is how a region that is none may be refused
         return unknown
     except (exceptions.BadRequest, exceptions.NotFound) as error:
-        return [f"{unknown[0]} Dataflow answers: {_said(error)}"]
+        return [f"{unknown[0]} Dataflow answers: {said(error)}"]
     except Exception as error:
         raise NotChecked(f"{unlisted}, and Dataflow does not answer for it") from error
     raise NotChecked(f"{unlisted}; Dataflow answered for it")
@@ -47,8 +49,8 @@ def service_problems(cloud: GoogleCloudOptions, jobs: Jobs) -> Iterator[str]:
         NotChecked: It cannot be asked, or refuses a region that is told already.
     """
     from google.api_core import exceptions
-    from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import RequestException
+
+    from pipeline.dataflow.service_errors import ERRORS, NETWORK, reason, said
 
     try:
         running = {job.name: job.job_id for job in jobs()}
@@ -57,33 +59,25 @@ def service_problems(cloud: GoogleCloudOptions, jobs: Jobs) -> Iterator[str]:
             raise NotChecked(f"it refuses --region {cloud.region}") from error
         yield (
             f"Dataflow refuses to list the jobs of --project {cloud.project} in --region {cloud.region} "
-            f"({_said(error)}); check both"
+            f"({said(error)}); check both"
         )
     except exceptions.Forbidden as error:
         yield (
-            f"--project {cloud.project}: Dataflow refuses ({_said(error)}); check the name, enable the API "
+            f"--project {cloud.project}: Dataflow refuses ({said(error)}); check the name, enable the API "
             f"with `gcloud services enable dataflow.googleapis.com --project={cloud.project}`, and ask for "
             "roles/dataflow.developer"
         )
-    except (exceptions.GoogleAPICallError, GoogleAuthError, RequestException) as error:
-        reason = str(error).partition("\n")[0]
-        yield f"{cloud.dataflow_endpoint} does not answer as it should ({reason}); try again later"
+    except ERRORS as error:
+        remedy = "try again later" if isinstance(error, exceptions.GoogleAPIError) else NETWORK
+        yield f"{cloud.dataflow_endpoint} does not answer as it should ({reason(error)}); {remedy}"
     else:
         yield from _names_in_use(cloud, running)
-
-
-def _said(error: Any) -> str:
-    """Return what Dataflow answered, without the request, which Google's library puts before it."""
-    return re.sub(r"^[A-Z]+ https?://\S+: ", "", error.message)
 
 
 def _names_in_use(cloud: GoogleCloudOptions, running: dict[str, str]) -> Iterator[str]:
     name = cloud.job_name
     if name in running and not cloud.update:
-        yield (
-            f"--job_name {name} is the name of a job that runs, {running[name]}; give another, or replace "
-            "that job with --update if it is streaming"
-        )
+        yield (f"--job_name {name} is the name of a job that runs, {running[name]}; {OTHER_NAME}")
     if cloud.update and name is not None and name not in running:
         others = f"those that run: {', '.join(sorted(running))}" if running else "no job runs there"
         yield f"--update: there is no job {name} in {cloud.region} to replace; {others}"

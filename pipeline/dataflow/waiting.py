@@ -10,16 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
-from google.api_core.exceptions import GoogleAPICallError
-from google.auth.exceptions import GoogleAuthError, TransportError
-from requests.exceptions import RequestException
 
 from pipeline.dataflow.api import NoCredentials, WatchedJob, find_credentials
 from pipeline.dataflow.job_messages import in_one_line, reasons
+from pipeline.dataflow.service_errors import ERRORS, passes, reason
 from pipeline.exit_codes import Ended
 
 POLL_SECONDS = 5.0
@@ -43,7 +40,8 @@ _ENDS = {
 def wait(job_id: str, cloud: GoogleCloudOptions, progress: Callable[[], str | None]) -> None:
     """Wait until a job has ended, however long that takes, and tell what becomes of it.
 
-    While Dataflow does not answer, it is asked again and again: the job goes on all the same.
+    While Dataflow does not answer, it is asked again and again: the job goes on all the same. Ctrl-C ends the
+    waiting, but for that of a job that has ended: only for the reason is waited then.
 
     Args:
         job_id: Of the job.
@@ -52,16 +50,16 @@ def wait(job_id: str, cloud: GoogleCloudOptions, progress: Callable[[], str | No
 
     Raises:
         Ended: It has not succeeded, or may not be watched any more.
+        KeyboardInterrupt: It goes on.
     """
-    try:
-        job = WatchedJob(job_id, cloud, find_credentials(cloud))
-    except NoCredentials as error:
-        raise Ended(f"job {job_id} goes on, but cannot be watched: {error}") from error
-    watch = _Watch(job, job_id)
+    watch = _Watch(job_id, lambda: WatchedJob(job_id, cloud, find_credentials(cloud)))
     try:
         watch.until_the_end(progress)
+    except KeyboardInterrupt:
+        if watch.state not in _ENDS:
+            raise
     finally:
-        job.close()
+        watch.close()
     if watch.state != _DONE:
         raise Ended(_ending(job_id, watch, cloud))
 
@@ -69,11 +67,12 @@ def wait(job_id: str, cloud: GoogleCloudOptions, progress: Callable[[], str | No
 class _Watch:
     """What was told of a job so far."""
 
-    def __init__(self, job: WatchedJob, job_id: str) -> None:
+    def __init__(self, job_id: str, connect: Callable[[], WatchedJob]) -> None:
         self.state = _UNKNOWN
         self.errors: list[str] = []
-        self._job = job
         self._job_id = job_id
+        self._connect = connect
+        self._job: WatchedJob | None = None
         self._told: set[str] = set()
         self._since: datetime | None = None
         self._failures = 0
@@ -87,15 +86,26 @@ class _Watch:
             if time.monotonic() - told >= PROGRESS_SECONDS and self.state not in _ENDS:
                 told = time.monotonic()
                 _print(progress())
+        if self.state == _FAILED and not self.errors:
+            self._await_reason()
+
+    def close(self) -> None:
+        """End the connections."""
+        if self._job is not None:
+            self._job.close()
+
+    def _await_reason(self) -> None:
+        _print(f"Dataflow tells the reason soon; it is waited for, for up to {REASON_SECONDS:g} s")
         ended = time.monotonic()
-        while self.state == _FAILED and not self.errors and time.monotonic() - ended < REASON_SECONDS:
+        while not self.errors and time.monotonic() - ended < REASON_SECONDS:
             time.sleep(POLL_SECONDS)
             self._look()
 
     def _look(self) -> None:
         try:
+            self._job = self._job or self._connect()
             job, complaints = self._job.now(), self._job.complaints(self._since)
-        except (GoogleAPICallError, GoogleAuthError, RequestException) as error:
+        except (*ERRORS, NoCredentials) as error:
             self._note(error)
             return
         if self._failures:
@@ -123,34 +133,16 @@ class _Watch:
     def _note(self, error: Exception) -> None:
         """Tell that Dataflow does not answer, at first; end the waiting where that will stay so."""
         new = self.state == _UNKNOWN and self._failures < _NOT_FOUND_YET
-        if not _passes(error, new):
-            reason = in_one_line(str(error))
+        if not passes(error, new):
             raise Ended(
-                f"job {self._job_id} goes on, but Dataflow no longer tells of it: {reason}"
+                f"job {self._job_id} {self._as_known()}, but Dataflow no longer tells of it: {reason(error)}"
             ) from error
         if not self._failures:
-            _print(f"Dataflow does not answer, and is asked again: {in_one_line(str(error))}")
+            _print(f"Dataflow does not answer, and is asked again: {reason(error)}")
         self._failures += 1
 
-
-def _passes(error: Exception, new: bool) -> bool:
-    """Tell whether the next request may succeed.
-
-    Args:
-        error: What the last one has raised.
-        new: Whether the job is so new that Dataflow may not know it everywhere.
-    """
-    if isinstance(error, GoogleAPICallError):
-        code = int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-        later = [
-            HTTPStatus.REQUEST_TIMEOUT,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            *([HTTPStatus.NOT_FOUND] if new else []),
-        ]
-        return code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in later
-    if isinstance(error, GoogleAuthError):
-        return isinstance(error, TransportError) or bool(error.retryable)
-    return isinstance(error, RequestException)
+    def _as_known(self) -> str:
+        return _ENDS.get(self.state, "goes on")
 
 
 def _ending(job_id: str, watch: _Watch, cloud: GoogleCloudOptions) -> str:

@@ -7,19 +7,25 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from options import DataflowOptions
 from options.faulty_flags import find_faults
 from options.flags import Flag, Text, add_flags
 from options.launching import MODES
 from options.parsing import Parser, explain_unknown, read
-from options.settings import BUCKET, IMAGE, PROJECT
+from options.settings import BUCKET, IMAGE, PROJECT, REGION
 from pipeline.dataflow import preflight
-from pipeline.dataflow.command import SETUP_FILE, load_env_file, read_launch
+from pipeline.dataflow.buckets import missing_buckets
+from pipeline.dataflow.checklist import Outcome
+from pipeline.dataflow.command import SETUP_FILE, load_settings, read_launch, suffix_of_name
+from pipeline.dataflow.image_versions import Image
+from pipeline.dataflow.names import form_problems
+from pipeline.dataflow.report import told_once
 from pipeline.exit_codes import DONE, WRONG_USAGE
 from pipeline.flex_template.gcloud_run import Spec, not_in_template, run_arguments
 from transforms.errors import UsageError
@@ -117,7 +123,7 @@ def plan_build(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     Raises:
         UsageError: The file `.env` is not understood.
     """
-    load_env_file()
+    load_settings()
     place = list(arguments).index("--") if "--" in arguments else len(arguments)
     parser = _parser("build [flags] [-- flags of gcloud]", _BUILD_FLAGS, _BUILD_EPILOG)
     faults = find_faults(parser, arguments[:place])
@@ -128,6 +134,7 @@ def plan_build(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     image = flags.image or variables.get(IMAGE.variable)
     if not image:
         problems.append(replace(IMAGE, flag="image").missing)
+    problems += _no_image(image)
     bucket = flags.bucket or variables.get(BUCKET.variable)
     template = _template_file(flags.template_file, bucket, variables, problems)
     metadata = Path(str(flags.metadata_file or METADATA_FILE))
@@ -136,6 +143,8 @@ def plan_build(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
             f"--metadata_file {metadata} is not there; `python -m pipeline.flex_template.metadata` writes one"
         )
     project = flags.project or variables.get(PROJECT.variable)
+    cloud = GoogleCloudOptions(project=project, region=variables.get(REGION.variable))
+    problems += missing_buckets(cloud, {"--template_file": template})
     told = [template, f"--image={image}", "--sdk-language=PYTHON", f"--metadata-file={metadata}"]
     told += [f"--project={project}"] if project else []
     return Plan([*GCLOUD, "build", *told, *arguments[place + 1 :]], problems, flags.dry_run)
@@ -152,7 +161,7 @@ def plan_run(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     flags, rest = parser.parse_known_args(faults.without(arguments))
     mode = rest[0] if rest else ""
     if mode not in MODES:
-        raise UsageError([f"say run {' or run '.join(MODES)}; got {mode!r}"])
+        raise UsageError([f"say run {' or run '.join(MODES)}{f'; got {mode!r}' if mode else ''}"])
     launch = read_launch(mode, rest[1:])
     problems: list[str] = [*faults.problems, *launch.wrong(), *_TEMPLATE_FILE.problems(flags.template_file)]
     bucket = "".join(launch.values[BUCKET.flag][-1:])
@@ -160,12 +169,16 @@ def plan_run(arguments: Sequence[str], variables: Mapping[str, str]) -> Plan:
     spec = _spec(template, problems)
     if spec is not None:
         launch = replace(launch, values={**launch.values, IMAGE.flag: [spec.image]})
-    line = read(launch.words(str(SETUP_FILE), f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"), PROG)
+    line = read(launch.words(str(SETUP_FILE), suffix_of_name()), PROG)
     problems += not_in_template(line.options, spec) if spec else ()
     command = [*GCLOUD, "run", *run_arguments(line.options, template)]
     if line.options.view_as(DataflowOptions).skip_preflight:
-        return Plan(command, [*problems, *line.unusable, *line.contradictory], launch.dry_run)
+        malformed = form_problems(line.options.view_as(GoogleCloudOptions))
+        wrong = Outcome("flags", [*problems, *line.unusable, *line.contradictory, *malformed])
+        return Plan(command, told_once([wrong])[0].problems, launch.dry_run)
     report = preflight.inspect(line, problems, launched_in_image=True)
+    if not launch.dry_run and not report.problems:
+        report.tell_open()
     return Plan(command, report.reasons, launch.dry_run, str(report))
 
 
@@ -184,6 +197,15 @@ def _parser(usage: str, flags: Sequence[Flag], epilog: str) -> Parser:
     )
     add_flags(parser, flags)
     return parser
+
+
+def _no_image(image: object) -> Iterator[str]:
+    """Tell of a name that no image can have."""
+    if isinstance(image, str) and image:
+        try:
+            Image.parse(image)
+        except ValueError as error:
+            yield f"--image {error}"
 
 
 def _spec(template_file: str, problems: list[str]) -> Spec | None:

@@ -10,6 +10,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from options.flags import Flag
+from options.labels import read_labels
 from pipeline.flex_template.parameters import OPTIONS, OPTIONS_SEPARATOR, join_values, own_flags
 from transforms import storage
 from transforms.errors import ReadError, UsageError
@@ -81,15 +82,21 @@ class Spec:
             told = (spec.get("metadata") or {}).get("parameters", ())
             return cls(spec["image"], frozenset(parameter["name"] for parameter in told))
         except ReadError as error:
-            problem = f"{error}; `run_dataflow.sh template build` writes it"
+            problem = f"{error}; `./run_dataflow.sh template build` writes it"
         except (ValueError, TypeError, KeyError, AttributeError):
-            problem = "it is no description of a Flex Template; `run_dataflow.sh template build` writes one"
+            problem = "it is no description of a Flex Template; `./run_dataflow.sh template build` writes one"
         raise UsageError([f"--template_file {template_file}: {problem}"])
 
 
 def run_arguments(options: PipelineOptions, template_file: str) -> list[str]:
-    """Return what follows `gcloud dataflow flex-template run`."""
+    """Return what follows `gcloud dataflow flex-template run`.
+
+    Raises:
+        UsageError: A value cannot be written so that gcloud reads it.
+    """
     given = _given(options)
+    if "labels" in given:
+        given["labels"] = list(_labels(given["labels"]))
     fields = [f"--{_FIELDS[name]}={_field(value)}" for name, value in given.items() if name in _FIELDS]
     switches = [f"--{flag}" for (name, value), flag in _SWITCHES.items() if given.get(name) is value]
     parameters = [f"--parameters={_listed([f'{name}={v}'])}" for name, v in _parameters(options).items()]
@@ -103,7 +110,7 @@ def not_in_template(options: PipelineOptions, spec: Spec) -> Iterator[str]:
         if spec.parameters and name not in spec.parameters:
             yield (
                 f"--{name} is no parameter of the template; leave it out, or build the template anew with "
-                "`run_dataflow.sh template build` if it is older than the flag"
+                "`./run_dataflow.sh template build` if it is older than the flag"
             )
 
 
@@ -137,15 +144,17 @@ def _field(value: Any) -> str:
     if isinstance(value, Mapping):
         return _listed(f"{name}={text}" for name, text in value.items())
     if isinstance(value, list):
-        return _listed(item for text in value for item in _items(text))
+        return _listed(value)
     return "true" if value is True else str(value)
 
 
-def _items(text: str) -> list[str]:
-    """Part labels that are written as JSON, as Beam takes them too."""
-    if not text.startswith("{"):
-        return [text]
-    return [f"{name}={value}" for name, value in json.loads(text).items()]
+def _labels(texts: Iterable[str]) -> Iterator[str]:
+    """Write labels as NAME=VALUE; what is none is told with the flags, and left as it is."""
+    for text in texts:
+        try:
+            yield from (f"{name}={value}" for name, value in read_labels(text).items())
+        except ValueError:
+            yield text
 
 
 def _listed(items: Iterable[str]) -> str:
@@ -154,5 +163,9 @@ def _listed(items: Iterable[str]) -> str:
     whole = "".join(listed)
     if "," not in whole and not whole.startswith("^"):
         return ",".join(listed)
-    delimiter = next(mark for mark in _DELIMITERS if mark not in whole)
+    delimiter = next((mark for mark in _DELIMITERS if mark not in whole), None)
+    if delimiter is None:
+        raise UsageError(
+            [f"{whole}: gcloud cannot be handed what has all of {' '.join(_DELIMITERS)}; leave one out"]
+        )
     return f"^{delimiter}^{delimiter.join(listed)}"

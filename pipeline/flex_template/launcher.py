@@ -2,8 +2,11 @@
 
 The launcher that Google provides runs `deploy/flex_template.py` in the template's image, and tells it a
 `--template_location`. Beam writes the job's description to that file, and Dataflow makes a job of it when the
-process has ended with code 0. So nothing is waited for here, in batch neither, and no summary is made. What
-`--overwrite` deletes is deleted last, when nothing here can fail any more.
+process has ended with code 0. So nothing is waited for here, in batch neither, and no summary is made.
+
+What `--overwrite` deletes is deleted last, when the job is described: nothing that is looked at here can stop
+it any more. Dataflow has taken the launch by then, with its name, its account and its first quotas, but not
+yet the description; should it refuse that, the earlier output is gone without a new one.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ def launch(passed: Sequence[str]) -> None:
     pipeline = beam.Pipeline(options=options)
     build(pipeline, make_steps(options, predictor))
     pipeline.run()
-    _log.info("the job is described; Dataflow starts it now")
+    _log.info("the job is described; Dataflow makes a job of it when this process has ended")
     try:
         delete_earlier(earlier)
     except NotDeleted as error:  # of which some may be gone: without the job there would be neither

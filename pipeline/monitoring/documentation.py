@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin
 
 from pipeline.monitoring.alerts import Alert
-from pipeline.monitoring.remedies import REMEDIES
+from pipeline.monitoring.remedies import REMEDIES, SHARED
 
 RUNBOOK = "docs/runbook.md"
 ALERTS_HEADING = "## Alerts"
@@ -34,7 +34,9 @@ _INTRODUCTION = """\
 Dataflow's counters come to Cloud Monitoring up to five minutes late, and so do alerts about them. Each closes
 by itself when its cause is gone for half an hour. Its notification says what is written here, and begins its
 commands with those that find the job; here they take the variables of [Watch](#watch).
-(Both are written by `.venv/bin/python -m pipeline.monitoring`, from `pipeline/monitoring/`.)"""
+(Both are written by `.venv/bin/python -m pipeline.monitoring`, from `pipeline/monitoring/`.)
+
+What a job has counted, and what its workers have logged, the newest first:"""
 
 
 def notification(alert: Alert, runbook: str | None) -> str:
@@ -56,7 +58,8 @@ def with_alerts(page: str, alerts: Iterable[Alert]) -> str:
     """Write the runbook's part about the alerts anew, and leave the rest of the page as it is."""
     before, _, after = page.partition(f"\n{ALERTS_HEADING}\n")
     rest = after.partition("\n## ")[2]
-    parts = [ALERTS_HEADING, _INTRODUCTION, *(_section(alert) for alert in alerts), f"## {rest}"]
+    introduction = f"{_INTRODUCTION}\n\n{_code(SHARED, 'sh')}"
+    parts = [ALERTS_HEADING, introduction, *(_section(alert) for alert in alerts), f"## {rest}"]
     return f"{before}\n" + "\n\n".join(parts)
 
 
@@ -66,7 +69,8 @@ def _section(alert: Alert) -> str:
     filled = [
         textwrap.fill(one, _WIDTH, break_long_words=False, break_on_hyphens=False) for one in paragraphs
     ]
-    return "\n\n".join([f"### {alert.section}", *filled, _code(remedy.commands, "sh")])
+    own = [command for command in remedy.commands if command not in SHARED]
+    return "\n\n".join([f"### {alert.section}", *filled, *([_code(own, "sh")] if own else [])])
 
 
 def _code(commands: Sequence[str], language: str = "") -> str:

@@ -22,6 +22,9 @@ _LOGS = (
 )
 _FIRST_LOGS, _NEWEST_LOGS = f"{_LOGS}asc", f"{_LOGS}desc"
 
+SHARED = (_METRICS, _NEWEST_LOGS)
+"""The commands of most alerts, which the runbook shows once, above all of them."""
+
 
 @dataclass(frozen=True)
 class Remedy:

@@ -141,3 +141,19 @@ def test_whoever_an_image_runs_as_may_read_the_model_and_only_root_change_it() -
     (copy,) = (text for name, text in instructions(DEPLOY / "model.Dockerfile") if name == "COPY")
     assert "--chmod=755" in copy.split()
     assert "--chown" not in copy  # root's is trusted by all, another user's by nobody else
+
+
+def test_the_page_and_the_head_build_an_image_with_what_was_fetched() -> None:
+    """`out` is ignored by git: so a model that was fetched is not added to a commit."""
+    head = re.sub("^#", "", (DEPLOY / "model.Dockerfile").read_text(), flags=re.MULTILINE)
+    for text in (head, (ROOT / "docs/dataflow.md").read_text()):
+        (folder,) = re.findall(r"beam-predict fetch .*--folder (\S+)", text)
+        (build,) = re.findall(r"^ *docker build (-f deploy/model\.Dockerfile .*)", text, re.MULTILINE)
+        taken = {
+            text.partition("=")[0]
+            for name, text in instructions(DEPLOY / "model.Dockerfile")
+            if name == "ARG"
+        }
+        assert set(re.findall(r"--build-arg (\w+)=", build)) == taken
+        assert build.split()[-1] == folder
+        assert folder.startswith("out/")

@@ -150,6 +150,69 @@ def test_a_query_is_balanced_and_names_what_is_counted(query: str) -> None:
     assert not opened
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("--job_name", "photos-(", "regular expression, such as 'photos-.*'; 'photos-(' is none"),
+        ("--job_name", "", "must not be empty"),
+        ("--job_name", "photos-(?!test)", "regular expression of RE2"),
+        ("--subscription", "*", "'*' is none"),
+        ("--subscription", "projects/my-project/topics/photos", "projects/PROJECT/subscriptions/ID"),
+        ("--runbook", "docs/runbook.md", "must be an address, such as https://"),
+        ("--runbook", "ftp://example.com/runbook.md", "must be an address, such as https://"),
+        ("--folder", "taken/out", "pass another --folder"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told(  # noqa: PLR0917
+    flag: str,
+    value: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main([flag, value])
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
+
+
+@pytest.mark.parametrize("name", ["projects/my-project/subscriptions/photos", "photos"])
+def test_a_subscription_may_be_told_by_its_whole_name(name: str, tmp_path: Path) -> None:
+    assert main(["--subscription", name, "--folder", str(tmp_path)]) == 0
+    for file in ("alerts/backlog.json", "dashboard.json"):
+        assert 'subscription_id=~\\"photos\\"' in (tmp_path / file).read_text()
+
+
+def test_what_is_committed_is_left_alone_where_other_files_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--job_name", "photos-.*"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    assert (tmp_path / "out/monitoring/dashboard.json").exists()
+
+
+def test_without_flags_the_runbook_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "docs/runbook.md is not here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_tells_what_is_written_without_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Without flags, those that are committed are written anew: {FOLDER}, {DOCS}" in told
+    assert RUNBOOK in told
+
+
 def test_files_for_jobs_of_ones_own_are_about_these(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

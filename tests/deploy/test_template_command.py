@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from google.cloud.dataflow_v1beta3 import JobType
 from emulators.flex_templates import FlexTemplates, flex_templates
 from emulators.processes import MissingProgram
 from emulators.pubsub import create_subscription, create_topic
+from options.settings import SETTINGS
+from pipeline.cli import main
 from tests.google_cloud import BUCKET, COMMAND, PROJECT, REGION, GoogleCloud, checkout, google_cloud
 
 ROOT = Path(__file__).parents[2]
@@ -81,12 +83,43 @@ def user(started: tuple[GoogleCloud, FlexTemplates], tmp_path: Path) -> User:
     return User(cloud, service, tmp_path)
 
 
-@pytest.fixture
-def built(user: User) -> User:
-    """A user who has built the template."""
-    result = user.run("build", BUCKET=BUCKET, IMAGE=user.cloud.image, PROJECT=PROJECT)
+@pytest.fixture(scope="module")
+def template(started: tuple[GoogleCloud, FlexTemplates], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The template, built once for all that only run jobs from it."""
+    cloud, service = started
+    builder = User(cloud, service, tmp_path_factory.mktemp("builder"))
+    result = builder.run("build", BUCKET=BUCKET, IMAGE=cloud.image, PROJECT=PROJECT)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture
+def built(user: User, template: None) -> User:
+    """A user whose template is built."""
     return user
+
+
+Ended = tuple[int, str, str]
+"""The code, and what was written to standard output and standard error."""
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Runs what starts no program and asks nobody in this process, in an empty folder without settings."""
+    monkeypatch.chdir(tmp_path)
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting.variable, raising=False)
+    monkeypatch.delenv("TEMPLATE_FILE", raising=False)
+
+    def run(*arguments: str) -> Ended:
+        try:
+            code = main(["template", *arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
 
 
 def job(user: User) -> list[str]:
@@ -141,6 +174,39 @@ def test_a_job_in_batch_is_run_from_the_template(built: User) -> None:
     assert "--max_file_bytes=20000000" in passed
     assert "--use_public_ips=false" in passed
     assert not [word for word in passed if word.startswith(("--skip_preflight", "--dataflow_endpoint"))]
+
+
+def test_labels_may_be_json(built: User) -> None:
+    flags = job(built)
+    dry = built.run("run", "batch", *flags, '--labels={"team": "photos", "stage": "test"}', "--dry_run")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "--additional-user-labels=team=photos,stage=test" in command_in(dry.stdout)
+    for wrong in ("{bad", '{"a":1}', '{"Team":"A B"}'):
+        refused = built.run("run", "batch", *flags, f"--labels={wrong}")
+        assert refused.returncode == 2
+        assert "  - --labels " in refused.stderr
+
+
+def test_what_is_missing_is_told_once_without_the_checks_too(user: User) -> None:
+    result = user.run("run", "streaming", "--skip_preflight")
+    for flag in ("--input_subscription", "--model", "--output"):
+        assert result.stderr.count(f"  - {flag} is missing") == 1
+    assert "--input is missing" not in result.stderr
+
+
+def test_what_gcloud_cannot_be_handed_is_told(built: User) -> None:
+    result = built.run("run", "batch", *job(built), "--group_by=(a,b)~|#!@%+", "--skip_preflight")
+    assert result.returncode == 2
+    assert "gcloud cannot be handed what has all of ~ | # ! @ % +" in result.stderr
+
+
+def test_a_switch_with_a_value_hides_nothing_else(built: User) -> None:
+    run = built.run("run", "batch", *job(built), "--dry_run=1", "--job_name=Photos")
+    build = built.run("build", "--dry_run=1", "--imgae=i")
+    assert (run.returncode, build.returncode) == (2, 2)
+    for told, other in ((run.stderr, "--job_name Photos"), (build.stderr, "--imgae")):
+        assert "--dry_run takes no value; leave out '1'" in told
+        assert other in told
 
 
 def test_the_job_arrives(built: User) -> None:
@@ -202,12 +268,12 @@ def test_what_a_dry_run_prints_can_be_pasted(built: User) -> None:
     assert built.cloud.dataflow.job.name.startswith("beam-predict-batch-")
 
 
-def test_a_dry_run_of_build_prints_what_would_be_run(user: User) -> None:
-    result = user.run(
+def test_a_dry_run_of_build_prints_what_would_be_run(here: Callable[..., Ended]) -> None:
+    code, printed, told = here(
         "build", "--dry_run", f"--template_file={TEMPLATE}", "--image=europe-docker.pkg.dev/p/r/i:1"
     )
-    assert result.returncode == 0, result.stderr
-    assert shlex.split(command_in(result.stdout).replace("\\\n", "")) == [
+    assert (code, told) == (0, "")
+    assert shlex.split(command_in(printed).replace("\\\n", "")) == [
         "gcloud",
         "dataflow",
         "flex-template",
@@ -219,16 +285,34 @@ def test_a_dry_run_of_build_prints_what_would_be_run(user: User) -> None:
     ]
 
 
-def test_what_is_missing_for_a_build_is_told_at_once(user: User) -> None:
-    result = user.run("build", "--metadata_file=none.json", "--imgae=i")
-    assert result.returncode == 2
+def test_what_cannot_be_built_is_told_in_a_dry_run(user: User) -> None:
+    wrong = ("--image=Not An Image", "--template_file=gs://no-such-bucket/t.json")
+    dry = user.run("build", "--dry_run", *wrong, PROJECT=PROJECT, REGION=REGION)
+    assert dry.returncode == 2
+    assert "--image Not An Image is no name of an image; write REGISTRY/NAME:TAG" in dry.stdout
+    assert (
+        "--template_file gs://no-such-bucket/t.json: there is no bucket gs://no-such-bucket; `gcloud storage "
+        f"buckets create gs://no-such-bucket --project={PROJECT} --location={REGION}` makes one"
+    ) in dry.stdout
+
+
+def test_the_template_s_image_lets_workers_do_without_public_addresses(built: User) -> None:
+    dry = built.run("run", "batch", *job(built), "--signature=from_bytes", "--dry_run")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "--disable-public-ips" in command_in(dry.stdout)
+    assert "not checked  network: whether subnetwork default has Private Google Access" in dry.stdout
+
+
+def test_what_is_missing_for_a_build_is_told_at_once(here: Callable[..., Ended]) -> None:
+    code, _, printed = here("build", "--metadata_file=none.json", "--imgae=i")
+    assert code == 2
     for told in (
         "--image is missing: pass",
         "--template_file is missing: pass",
         "none.json is not there",
         "--imgae",
     ):
-        assert told in result.stderr
+        assert told in printed
 
 
 def test_what_is_wrong_with_a_run_is_told_at_once(built: User) -> None:
@@ -277,23 +361,33 @@ def test_a_missing_template_is_told_with_what_makes_one(user: User) -> None:
     result = user.run("run", "batch", *job(user), f"--template_file=gs://{BUCKET}/none.json")
     assert result.returncode == 2
     assert f"--template_file gs://{BUCKET}/none.json: " in result.stderr
-    assert "`run_dataflow.sh template build` writes it" in result.stderr
+    assert "`./run_dataflow.sh template build` writes it" in result.stderr
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["build", "--help"], ["run", "--help"], ["run", "batch", "--help"]]
 )
-def test_each_command_has_help(user: User, arguments: list[str]) -> None:
-    result = user.run(*arguments)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "template" in result.stdout
+def test_each_command_has_help(here: Callable[..., Ended], arguments: list[str]) -> None:
+    code, printed, told = here(*arguments)
+    assert (code, told) == (0, "")
+    assert "template" in printed
+
+
+def test_a_run_without_a_mode_is_told_what_there_is(here: Callable[..., Ended]) -> None:
+    _, _, told = here("run")
+    assert "  - say run batch or run streaming\n" in told
+
+
+def test_a_form_that_is_wrong_is_told_without_the_checks_too(built: User) -> None:
+    result = built.run("run", "batch", *job(built), "--job_name=Photos", "--skip_preflight")
+    assert (result.returncode, result.stderr.count("--job_name Photos: must be")) == (2, 1)
 
 
 @pytest.mark.parametrize("arguments", [["biuld"], ["run"], ["run", "bacth"]])
-def test_an_unknown_word_is_told_with_what_there_is(user: User, arguments: list[str]) -> None:
-    result = user.run(*arguments)
-    assert result.returncode == 2
-    assert "say " in result.stderr
+def test_an_unknown_word_is_told_with_what_there_is(here: Callable[..., Ended], arguments: list[str]) -> None:
+    code, _, told = here(*arguments)
+    assert code == 2
+    assert "say " in told
 
 
 def test_without_gcloud_that_is_told(user: User) -> None:

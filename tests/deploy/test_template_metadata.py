@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from options import parse
 from options.flags import Flag
-from options.parsing import GROUPS, _beam_flags
+from options.parsing import GROUPS, beam_flags
 from pipeline.flex_template.metadata import BEAM_FLAGS, LEFT_OUT, REQUIRED, metadata
 from pipeline.flex_template.parameters import command_line
 from transforms.errors import UsageError
@@ -58,7 +58,7 @@ def test_each_flag_is_a_parameter_once() -> None:
     names = [parameter["name"] for parameter in metadata()["parameters"]]
     assert names == [flag.name for flag in (*FLAGS, *BEAM_FLAGS)]
     assert set(LEFT_OUT) <= {flag.name for group in GROUPS for flag in group.FLAGS}
-    assert {f"--{flag.name}" for flag in BEAM_FLAGS} <= set(_beam_flags())
+    assert {f"--{flag.name}" for flag in BEAM_FLAGS} <= set(beam_flags())
 
 
 def test_only_what_each_job_needs_is_required() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.dataflow.dataflow_runner import _is_runner_v2_disabled
 
-from options import parse
 from options.accelerators import ACCELERATOR_EXAMPLE, MACHINE_EXAMPLE, MACHINES, Accelerator
-from options.dataflow_checks import check_dataflow
+from options.dataflow_checks import WITHOUT_RUNNER_V2
 from options.launching import Launch
+from options.parsing import read
 from options.settings import SETTINGS
 
 T4, L4 = (f"type:nvidia-{gpu};count:1;install-nvidia-driver" for gpu in ("tesla-t4", "l4"))
@@ -19,7 +21,9 @@ def problems(*flags: str) -> list[str]:
     needed = ["--input=gs://b/*", "--sdk_container_image=gcr.io/p/i:1"]
     predicting = [] if any(flag.startswith("--endpoint=") for flag in flags) else ["--model=gs://b/m"]
     output = [] if any(flag.startswith("--output=") for flag in flags) else ["--output=gs://b/out"]
-    return list(check_dataflow(parse([*needed, *predicting, *output, *flags])))
+    line = read(["--runner=DataflowRunner", *needed, *predicting, *output, *flags])
+    assert line.unusable == []
+    return line.contradictory
 
 
 def of_all(accelerator: str) -> str:
@@ -122,6 +126,48 @@ def test_a_setting_that_is_no_accelerator_is_told(name: str) -> None:
     assert problem.startswith(
         f"--{name.lower()} (or {name}) must be such as '{ACCELERATOR_EXAMPLE}', in quotes"
     )
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--disk_size_gb=-5", "--disk_size_gb -5: must be at least 30"),
+        ("--disk_size_gb=1", "--disk_size_gb 1: must be at least 30"),
+        ("--worker_zone=europe-west1-b", "--worker_zone europe-west1-b is no zone of --region us-central1"),
+        ("--worker_region=us-east1", "--worker_region us-east1 is not --region us-central1"),
+        ("--labels={bad", "--labels {bad: must be NAME=VALUE, or JSON such as"),
+        ("--labels=[1]", "--labels [1]: must be NAME=VALUE of lower-case"),
+        ('--labels={"a":1}', "names and values must be in quotes, such as"),
+        ('--labels={"Team":"A B"}', "--labels Team=A B: must be NAME=VALUE of lower-case letters"),
+        ("--labels=a", "--labels a: must be NAME=VALUE of lower-case letters"),
+    ],
+)
+def test_what_dataflow_would_refuse_is_told(flag: str, told: str) -> None:
+    (problem,) = problems("--region=us-central1", flag)
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--disk_size_gb=0", "--worker_zone=us-central1-b", "--worker_region=us-central1", '--labels={"a":"b"}'],
+)
+def test_what_dataflow_takes_is_accepted(flag: str) -> None:
+    assert problems("--region=us-central1", flag) == []
+
+
+@pytest.mark.parametrize("experiment", WITHOUT_RUNNER_V2)
+def test_an_experiment_that_beam_refuses_is_told(experiment: str) -> None:
+    flag = f"--experiments={experiment}"
+    assert _is_runner_v2_disabled(PipelineOptions([flag]))
+    (problem,) = problems(flag)
+    assert problem.startswith(f"--experiments {experiment}: Beam takes no job")
+
+
+def test_a_gpu_that_would_do_nothing_is_told() -> None:
+    endpoint = "--endpoint=https://h/v1/models/m"
+    for flag in (f"--predict_accelerator={T4}", of_all(T4)):
+        (problem,) = problems(endpoint, "--endpoint_protocol=tf_serving", flag)
+        assert "accelerator: with --endpoint https://h/v1/models/m workers compute nothing" in problem
 
 
 def test_a_secret_for_which_workers_have_no_variable_is_told_with_what_is_safe() -> None:

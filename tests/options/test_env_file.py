@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from options.env_file import read_env_file
+from options.env_file import load_env_file, read_env_file
+from transforms.errors import UsageError
 
 BASH = shutil.which("bash") or "/bin/bash"
 LETTERS = [*" \t'\"$`\\#~*?[]{}()<>|&;!=:,.-^%@+/aZ0_", "é", "\u00a0", "\u2028"]
@@ -101,6 +102,22 @@ def test_what_a_shell_may_take_for_something_else_must_be_in_quotes(
         read_env_file(file)
     assert told in str(caught.value)
     assert "write KEY='VALUE', in single quotes" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["$BUCKET/model", '"$BUCKET/model"', '"gs://$BUCKET"'])
+def test_a_variable_in_a_value_is_to_be_written_out(file: Path, value: str) -> None:
+    file.write_text(f"MODEL={value}\n")
+    with pytest.raises(ValueError, match="no variable is replaced in this file, so write its value out"):
+        read_env_file(file)
+
+
+def test_all_bad_lines_are_told_at_once(file: Path) -> None:
+    file.write_text("A=a b\nB=right\nC = d\nE='f\n")
+    with pytest.raises(UsageError) as caught:
+        load_env_file(file)
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        f"{file}, line {number}" for number in (1, 3, 4)
+    ]
 
 
 @pytest.mark.parametrize(

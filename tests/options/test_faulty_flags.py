@@ -14,8 +14,13 @@ NEEDED = ("--input", "a.png", "--model", "model", "--output", "out")
     ("words", "told"),
     [
         (["--max_batch_size"], "--max_batch_size has no value; put one behind it, or leave it out"),
-        (["--num_workers", "many"], "--num_workers: invalid int value: 'many'"),
+        (["--num_workers", "many"], "--num_workers must be a whole number; got 'many'"),
         (["--no_wait=yes"], "--no_wait takes no value; leave out 'yes'"),
+        (
+            ["--transform_name_mapping", "{Source/…}"],
+            """--transform_name_mapping must be JSON, such as '{"Old step": "New step"}', in single """
+            "quotes; got '{Source/…}'",
+        ),
         (
             ["--worker_machine_type"],
             "--worker_machine_type/--machine_type has no value; put one behind it, or leave it out",

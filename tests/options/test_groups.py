@@ -100,7 +100,8 @@ def test_dataflow_s_workers_need_places_and_packages_that_they_can_reach() -> No
         parse(["--input", "@a.csv", "--model", "gs://b/m", "--output", "out", "--runner", "DataflowRunner"])
     assert raised.value.problems == [
         "--input @a.csv is on this machine, and Dataflow's workers are not: copy it to gs://",
-        "--output out is on this machine, and Dataflow's workers are not: copy it to gs://",
+        "--output out is on this machine, and Dataflow's workers are not: write to gs://BUCKET/FOLDER, "
+        "bigquery:PROJECT.DATASET.TABLE, or pubsub:TOPIC",
         "Dataflow's workers have no beam-predict: pass --setup_file setup.py, or --sdk_container_image "
         "with an image that has it",
     ]

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from options.launching import Launch
-from options.settings import SETTINGS, misspelt
+from options.passed_over import passed_over
+from options.settings import SETTINGS
 
+OF_OTHERS = (
+    *("GOOGLE_APPLICATION_CREDENTIALS", "PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "TEMPLATE_FILE"),
+    *("CLOUDSDK_CONFIG", "PATH", "HOME", "KEY", "TOKEN", "HTTPS_PROXY", "AWS_ACCESS_KEY_ID"),
+)
+GPU = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 IMAGE = ("--sdk_container_image", "gcr.io/p/i:1")
 
 
@@ -44,6 +50,7 @@ def test_a_flag_of_beams_other_name_for_it_wins_too() -> None:
         ((*IMAGE, "--use_public_ips"), {}, ["--use_public_ips"]),
         ((), {"PUBLIC_IPS": "no"}, ["--no_use_public_ips"]),
         (("--public_ips", "yes"), {"PUBLIC_IPS": "no"}, ["--use_public_ips"]),
+        (IMAGE, {"PUBLIC_IPS": "YES"}, ["--use_public_ips"]),
     ],
 )
 def test_workers_with_an_image_have_no_public_addresses_unless_they_are_wanted(
@@ -106,7 +113,57 @@ def test_a_flag_for_what_predicts_wins_over_the_other_in_the_environment() -> No
     assert predicting("--endpoint", address, MODEL="gs://b/m") == [f"--endpoint={address}"]
     assert predicting("--model", "gs://b/m", ENDPOINT=address) == ["--model=gs://b/m"]
     assert predicting(ENDPOINT=address) == [f"--endpoint={address}"]
-    assert predicting(ENDPOINT=address, MODEL="gs://b/m") == ["--model=gs://b/m", f"--endpoint={address}"]
+
+
+def test_variables_that_exclude_each_other_are_told_by_their_names() -> None:
+    both = {"MODEL": "gs://b/m", "ENDPOINT": "https://h/v1/models/m"}
+    (problem,) = Launch.of("batch", [], both).problems()
+    assert problem == (
+        "MODEL and ENDPOINT are both set, and a job has one of them; leave one out, or pass --model, which "
+        "wins"
+    )
+    assert not [word for word in words(**both) if word.startswith("--endpoint")]
+    (problem,) = Launch.of("batch", [], {"PREDICT_ACCELERATOR": GPU, "WORKER_ACCELERATOR": GPU}).problems()
+    assert problem.startswith("PREDICT_ACCELERATOR and WORKER_ACCELERATOR are both set")
+    (problem,) = Launch.of("batch", [], {"ENDPOINT": both["ENDPOINT"], "WORKER_ACCELERATOR": GPU}).problems()
+    assert problem.startswith("ENDPOINT and WORKER_ACCELERATOR are both set")
+
+
+@pytest.mark.parametrize(
+    ("typed", "variables"),
+    [
+        (["--endpoint=https://h/v1/models/m"], {"PREDICT_ACCELERATOR": GPU, "WORKER_ACCELERATOR": GPU}),
+        (["--worker_accelerator", GPU], {"PREDICT_ACCELERATOR": GPU}),
+        ([f"--dataflow_service_options=worker_accelerator={GPU}"], {"PREDICT_ACCELERATOR": GPU}),
+        (["--predict_accelerator", GPU], {"WORKER_ACCELERATOR": GPU}),
+        (["--setup_file=setup.py"], {"IMAGE": "gcr.io/p/i:1"}),
+    ],
+)
+def test_a_flag_displaces_the_variables_that_it_excludes(typed: list[str], variables: dict[str, str]) -> None:
+    assert words(*typed, **variables) == words(*typed)
+    assert not [problem for problem in Launch.of("batch", typed, variables).problems() if "both" in problem]
+
+
+def test_what_is_installed_over_an_image_of_beams_leaves_it_in_place() -> None:
+    image = "apache/beam_python3.11_sdk:2.77.0"
+    assert f"--sdk_container_image={image}" in words("--setup_file=setup.py", IMAGE=image)
+
+
+@pytest.mark.parametrize("typed", [["--runner", "DirectRunner"], ["--runner=direct"]])
+def test_another_runner_is_told_and_not_used(typed: list[str]) -> None:
+    (problem,) = Launch.of("batch", typed, {}).problems()
+    assert problem.startswith(f"--runner {typed[-1].removeprefix('--runner=')}: jobs of this command run on")
+    assert [word for word in words(*typed) if "unner" in word] == ["--runner=DataflowRunner"]
+    assert not list(Launch.of("batch", ["--runner=dataflowrunner"], {}).problems())
+
+
+def test_what_argparse_does_not_take_hides_nothing_else() -> None:
+    launch = Launch.of("batch", ["--dry_run=1", "--watch=5", "--runner"], {"REGION": "us-east1"})
+    told = list(launch.problems())
+    assert "--dry_run takes no value; leave out '1'" in told
+    assert "--runner has no value; put one behind it, or leave it out" in told
+    assert any(problem.startswith("--watch never ends") for problem in told)
+    assert "--region=us-east1" in launch.words("setup.py", "now")
 
 
 def test_what_belongs_to_no_setting_is_passed_on_unchanged() -> None:
@@ -153,6 +210,14 @@ def test_words_that_a_setting_does_not_take_are_told() -> None:
     )
 
 
+def test_a_number_that_is_none_is_told_with_its_variable() -> None:
+    given = {"NUM_WORKERS": "two", "MAX_NUM_WORKERS": "-1"}
+    workers, most = Launch.of("batch", [], given).problems()
+    assert workers == ("--num_workers (or NUM_WORKERS) must be a whole number of at least 1; got 'two'")
+    assert most.startswith("--max_num_workers (or MAX_NUM_WORKERS) must be a whole number")
+    assert not [word for word in words(**given) if "workers" in word]
+
+
 def test_words_that_a_setting_does_not_take_are_left_out_of_the_command() -> None:
     given = {"STREAMING_MODE": "atleastonce", "PUBLIC_IPS": "maybe", "WORKER_ACCELERATOR": "t4"}
     command = words(*IMAGE, mode="streaming", REGION="us-east1", **given)
@@ -187,10 +252,49 @@ def test_a_mere_subnetwork_without_a_region_is_left_out() -> None:
     assert not [word for word in words(SUBNETWORK="a") if "subnetwork" in word]
 
 
-def test_names_that_are_nearly_settings_are_told() -> None:
-    assert list(misspelt(["PROJCT", "PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"])) == [
-        "PROJCT in .env is no setting; did you mean PROJECT?"
-    ]
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("PROJCT", "did you mean PROJECT?"),
+        ("region", "did you mean REGION?"),
+        ("WORKERS", "did you mean NUM_WORKERS?"),
+        ("INPUT_SUBSCRIPTION", "did you mean SUBSCRIPTION?"),
+        ("MAX_BATCH_SIZE", "pass --max_batch_size on the command line"),
+        ("MODEL_VERSION", "pass --model_version on the command line"),
+        ("MODEL_POLL_INTERVAL", "pass --model_poll_interval on the command line"),
+        ("AUTOSCALING_ALGORITHM", "pass --autoscaling_algorithm on the command line"),
+        ("BATCH_SIZE", "did you mean --min_batch_size or --max_batch_size on the command line?"),
+    ],
+)
+def test_a_name_that_nothing_reads_is_told(name: str, told: str) -> None:
+    assert list(passed_over([name, "PROJECT"])) == [f"{name} in .env is no setting; {told}"]
+
+
+def test_variables_of_other_programs_are_nobodys_mistake() -> None:
+    assert list(passed_over(OF_OTHERS)) == []
+
+
+@pytest.mark.parametrize("endless", [("--watch", "5"), ("--watch=5",), ("--watch",)])
+def test_what_never_ends_hides_nothing_of_a_job_in_batch(endless: tuple[str, ...]) -> None:
+    launch = Launch.of("batch", endless, {"INPUT": "gs://b/*"})
+    assert list(launch.problems()) == ["--watch never ends, and a job in batch does; use streaming"]
+    assert "--input" not in [problem.partition(" ")[0] for problem in launch.missing()]
+    command = launch.words("setup.py", "now")
+    assert "--input=gs://b/*" in command
+    assert not [word for word in command if word.startswith("--watch") or word == "5"]
+
+
+def test_a_subscription_hides_nothing_of_a_job_in_batch() -> None:
+    subscription = ("--input_subscription=projects/p/subscriptions/s", "--id_label", "id")
+    command = words(*subscription, INPUT="gs://b/*")
+    assert "--input=gs://b/*" in command
+    assert not [word for word in command if "subscription" in word or word in ("--id_label", "id")]
+    assert "--input" not in missing(*subscription)
+
+
+def test_watch_alone_has_nothing_to_watch() -> None:
+    assert "--input" in missing("--watch", "5")
+    assert "--input" in missing("--watch", "5", mode="streaming")
 
 
 def test_each_setting_has_its_own_flag_and_variable() -> None:

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pytest
 
+import pipeline.inspect_model
+import pipeline.run
 from emulators.model_server import Exchange
 from emulators.rest_apis import Answer
 from options import GROUPS
+from pipeline.cli import main
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED
+from pipeline.summary import Summary
 from tests.conftest import IMAGES, MODEL, ROOT, run
 from tests.transforms.predictors.remote.remote_models import PATH, lengths_server
 from tests.transforms.toy_models import save_toys
@@ -154,7 +158,39 @@ runpy.run_module("pipeline", run_name="__main__")
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
     )
     assert done.returncode == INTERRUPTED
-    assert "interrupted; the output is not complete" in done.stderr
+    assert done.stderr == "beam-predict: interrupted; nothing was started\n"
+
+
+def test_a_defect_before_the_start_costs_no_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(pipeline.run, "prepare_outputs", broken)
+    done = run("--input", IMAGES[0], "--model", MODEL, output=tmp_path / "out")
+    assert done.code == FAILED
+    assert done.complaints.endswith("RuntimeError: a defect\nbeam-predict: failed; nothing was started\n")
+
+
+def test_ctrl_c_after_the_run_costs_its_summary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Summary, "of", interrupted)
+    done = run("--input", IMAGES[0], "--model", MODEL, output=tmp_path / "out")
+    assert done.code == INTERRUPTED
+    assert done.complaints == "beam-predict: interrupted; the run has ended, but no summary was made\n"
+    assert len(done.predictions) == 1
+
+
+def test_other_commands_start_nothing_that_could_be_half_done(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.inspect_model, "main", interrupted)
+    assert main(["inspect"]) == INTERRUPTED
+    assert capfd.readouterr().err == "beam-predict: interrupted\n"
 
 
 def in_terminal(*flags: object, interrupt_at: str | None = None) -> tuple[int, str]:

@@ -118,10 +118,20 @@ def test_without_a_folder_it_is_that_of_the_environment(
     assert local_copy("gs://models/digits").startswith(str(tmp_path / "cache"))
 
 
+def test_the_folder_that_is_printed_can_be_used_in_any_folder(
+    fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = fetch("--model", "gs://models/digits", "--folder", "copies")
+    assert f"{CACHE_VARIABLE}={tmp_path / 'copies'} " in done.printed
+    assert f"gs://models/digits: {tmp_path / 'copies'}/" in done.printed
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ([], "--model is missing"),
+        ([], "--model is missing: pass --model gs://my-bucket/models/digits"),
+        (["--model"], "--model has no value; put one behind it"),
         (
             ["--model", str(MODEL)],
             f"--model {MODEL} is on this machine already, so there is nothing to fetch",

@@ -322,7 +322,7 @@ def test_the_lines_fit_a_terminal(inspect_as_text: Any, flags: Sequence[str]) ->
         (["--model", DIGITS, "--preprocess", "size=big"], ["--preprocess size must be WIDTHxHEIGHT"]),
         (["--top_k", "0"], ["--model is missing", "--top_k must be a whole number"]),
         (["--model", DIGITS, "--outptu", "x"], ["unknown flag --outptu"]),
-        (["--model"], ["expected one argument"]),
+        (["--model"], ["--model has no value; put one behind it", "--model is missing"]),
     ],
 )
 def test_wrong_flags_and_models_are_told_at_once(arguments: Sequence[str], told: Sequence[str]) -> None:

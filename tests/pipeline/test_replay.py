@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,16 @@ from typing import Any
 
 import pytest
 
+from emulators.storage import fake_gcs_server, storage_client_of
 from pipeline.cli import main
 from pipeline.exit_codes import DONE, FAILED, WRONG_USAGE
 from tests.conftest import IMAGES, MODEL, run
 from transforms.errors import ModelUnavailable, ParseError
 from transforms.json_values import record_to_json
 from transforms.records import DeadLetter, FileRef
+
+PROGRAM = Path(sys.executable).with_name("beam-predict")
+UNCHANGED = "not retryable; when its cause is removed, take it with --kind {}"
 
 
 @pytest.fixture
@@ -61,10 +66,11 @@ def test_files_that_were_missing_are_predicted_on_when_they_have_come(
     made = replay(tmp_path / "1" / "dead_letters-*.jsonl", "--kind", "read/FileMissing")
     assert (made.code, made.list) == (DONE, [{"shop": 7, "uri": str(late)}])
     assert made.out == [
-        "left out: 1 decode/DecodeError",
+        "left out: 1 decode/DecodeError: of no --kind that is asked for",
         f"written: 1 to {made.path}",
-        f"next: beam-predict --input @{made.path} --model MODEL --output OUTPUT",
+        f"next: {PROGRAM} --input @{made.path} --model MODEL --output OUTPUT",
     ]
+    assert PROGRAM.exists()
     again = run(
         "--input", f"@{made.path}", "--model", MODEL, "--signature", "from_bytes", output=tmp_path / "2"
     )
@@ -83,7 +89,61 @@ def test_without_a_kind_those_are_taken_that_may_succeed_unchanged(
         file.write(record_to_json(may))
     made = replay(path)
     assert made.list == [{"shop": 7, "uri": "may.png"}]
-    assert made.out[0] == "left out: 1 decode/DecodeError"
+    assert made.out[0] == f"left out: 1 decode/DecodeError: {UNCHANGED.format('decode/DecodeError')}"
+
+
+def test_what_would_fail_again_unchanged_is_left_with_the_flag_that_takes_it(
+    tmp_path: Path, replay: Callable[..., SimpleNamespace]
+) -> None:
+    path = letters(tmp_path / "dead.jsonl", letter("late.png", "read", "FileMissing", retryable=False))
+    made = replay(path)
+    assert (made.code, made.list) == (FAILED, None)
+    assert made.out == [
+        f"left out: 1 read/FileMissing: {UNCHANGED.format('read/FileMissing')}",
+        "nothing to be tried again",
+    ]
+    assert replay(path, "--kind", "read/FileMissing").list == [{"uri": "late.png"}]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("read/FileMising", "; did you mean read/FileMissing?"),
+        ("raed", "; did you mean read?"),
+        ("write", ""),
+    ],
+)
+def test_a_kind_that_there_is_none_of_is_told_with_the_likeliest_that_there_is(
+    typed: str, told: str, tmp_path: Path, replay: Callable[..., SimpleNamespace]
+) -> None:
+    path = letters(
+        tmp_path / "dead.jsonl",
+        letter("late.png", "read", "FileMissing", retryable=False),
+        letter("bad.png", "decode", "DecodeError", retryable=False),
+    )
+    made = replay(path, "--kind", typed, "--kind", "decode")
+    assert made.list == [{"uri": "bad.png"}]
+    assert f"none is of --kind {typed}{told}" in made.out
+
+
+def test_files_without_dead_letters_are_told(tmp_path: Path, replay: Callable[..., SimpleNamespace]) -> None:
+    made = replay(letters(tmp_path / "dead.jsonl"), "--kind", "read")
+    assert (made.code, made.out) == (
+        FAILED,
+        ["there are no dead letters in there", "nothing to be tried again"],
+    )
+
+
+def test_a_list_in_a_bucket_is_for_a_job_on_dataflow_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = letters(tmp_path / "dead.jsonl", letter("gs://digits/a.png"))
+    with fake_gcs_server() as host, storage_client_of(host) as client:
+        client.create_bucket("digits")
+        code = main(["replay", "--dead_letters", str(path), "--output", "gs://digits/again.jsonl"])
+    assert code == DONE
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == "or on Dataflow: ./run_dataflow.sh batch --input @gs://digits/again.jsonl"
 
 
 def test_a_file_that_failed_twice_is_tried_once(
@@ -103,14 +163,18 @@ def test_what_a_message_may_not_name_does_not_come_back_by_a_list(
         letters(tmp_path / "dead.jsonl", refused), "--kind", "parse", "--kind", "parse/PlaceNotAllowed"
     )
     assert (made.code, made.list) == (FAILED, None)
-    assert made.out == ["left out: 1 parse/PlaceNotAllowed", "nothing to be tried again"]
+    assert made.out == [
+        "left out: 1 parse/PlaceNotAllowed: never taken, since it names no file that a list may "
+        "name; mend the sender",
+        "nothing to be tried again",
+    ]
 
 
 def test_what_has_no_file_is_left_out(tmp_path: Path, replay: Callable[..., SimpleNamespace]) -> None:
     path = letters(tmp_path / "dead.jsonl", letter("pubsub:17"), letter(None), letter("a.png"))
     made = replay(path)
     assert made.list == [{"uri": "a.png"}]
-    assert made.out[0] == "left out: 2 read/StorageUnavailable"
+    assert made.out[0] == "left out: 2 read/StorageUnavailable: there is no file to read again"
 
 
 def test_the_export_of_a_table_is_read_as_well(

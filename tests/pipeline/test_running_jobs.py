@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import apache_beam as beam
@@ -44,6 +45,29 @@ def test_nothing_of_ours_is_kept_pickled(job: str) -> None:
 def test_a_number_of_files_that_was_changed_is_no_other_job() -> None:
     flags = (*JOBS["pubsub"], "--max_batch_size", "8", "--max_batch_wait", "50", "--window", "10")
     assert description_of(flags) == committed("pubsub")
+
+
+def test_other_places_of_the_same_kinds_are_no_other_job() -> None:
+    places = {"out": "gs://my-bucket/elsewhere", "predictions": "others", "photos": "pictures"}
+    flags = [
+        re.sub(rf"\b({'|'.join(places)})$", lambda found: places[found[1]], flag) for flag in JOBS["pubsub"]
+    ]
+    assert len(set(flags) - set(JOBS["pubsub"])) == len(JOBS["pubsub"]) // 2 - 1  # all but the model
+    assert description_of(flags) == committed("pubsub")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--output", "elsewhere"),
+        ("--dead_letters", "pubsub:projects/my-project/topics/dead"),
+        ("--dedupe_window", "0"),
+        ("--bigquery_method", "FILE_LOADS", "--temp_location", "gs://my-bucket/t"),
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_other_steps_are_another_job(flags: tuple[str, ...]) -> None:
+    assert description_of((*JOBS["pubsub"], *flags))["labels"] != committed("pubsub")["labels"]
 
 
 class _Keeps(beam.DoFn):

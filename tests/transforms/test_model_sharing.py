@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.utils.multi_process_shared import MultiProcessShared
 
 from tests.transforms.versioned_models import STEP, items, publish, versioned, wait_until
 from transforms import metric_table as metrics
@@ -234,6 +235,52 @@ def test_the_process_of_a_machines_model_ends_with_the_last_who_needs_it(log: st
     assert outcomes(users[0].answer(items(b"1"))) == ["1"]
     users.clear()
     wait_until(lambda: pid not in {child.pid for child in multiprocessing.active_children()})
+
+
+def test_who_comes_just_when_the_last_one_leaves_is_given_another_process(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [_Elsewhere("beam-predict-test", Noting(log), 4)]
+    acquire = MultiProcessShared.acquire
+
+    def acquire_as_the_last_one_leaves(shared: MultiProcessShared[Any]) -> Any:
+        host = acquire(shared)
+        users.clear()
+        return host
+
+    monkeypatch.setattr(MultiProcessShared, "acquire", acquire_as_the_last_one_leaves)
+    model = _Elsewhere("beam-predict-test", Noting(log), 4)
+    assert outcomes(model.answer(items(b"22"))) == ["2"]
+    assert len(set(noted(log))) == 2
+
+
+class Ending:
+    """What Beam's proxy is for an object that is deleted already, in a process that has not ended yet."""
+
+    enter = None
+
+
+def test_a_process_that_is_ending_is_not_taken(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Ending()]
+    acquire = MultiProcessShared.acquire
+    monkeypatch.setattr(
+        MultiProcessShared, "acquire", lambda shared: found.pop() if found else acquire(shared)
+    )
+    assert outcomes(_Elsewhere("beam-predict-test", Noting(log), 4).answer(items(b"22"))) == ["2"]
+    assert found == []
+
+
+def test_processes_that_all_end_are_not_asked_for_ever(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MultiProcessShared, "acquire", lambda _: Ending())
+    with pytest.raises(EOFError, match="it is ending"):
+        _Elsewhere("beam-predict-test", Noting(log), 4)
+
+
+def test_a_process_whose_model_cannot_be_loaded_ends(log: str) -> None:
+    others = set(multiprocessing.active_children())
+    with pytest.raises(ModelError, match="it cannot be loaded"):
+        _Elsewhere("beam-predict-test", Noting(log, fails=True), 4)
+    wait_until(lambda: not set(multiprocessing.active_children()) - others)
 
 
 def test_another_process_takes_over_when_the_one_with_the_model_is_killed(log: str) -> None:

@@ -87,6 +87,28 @@ class GcsStorage:
         with contextlib.suppress(NotFound):
             _object(uri).delete()
 
+    def reach(self, uri: str, seconds: float) -> None:
+        """See that Cloud Storage answers, whatever it says: once, while all else here is patient.
+
+        Args:
+            uri: Of what is in a bucket, or is that bucket.
+            seconds: How long to wait for the answer.
+
+        Raises:
+            StorageUnavailable: It does not.
+            UnsupportedLocation: It is no name in Cloud Storage.
+        """
+        from google.api_core.exceptions import GoogleAPICallError
+        from requests.exceptions import RequestException
+
+        bucket, _ = _parse(uri)
+        try:
+            _client().get_bucket(bucket, timeout=seconds, retry=None)
+        except GoogleAPICallError:  # it answers
+            return
+        except RequestException as error:
+            raise StorageUnavailable(f"Cloud Storage does not answer ({type(error).__name__})") from error
+
     def _stat(self, uri: str, generation: int | None) -> FileRef:
         def ask() -> Any:
             blob = _object(uri, generation)

@@ -11,7 +11,7 @@ from apache_beam.internal.gcp import auth
 from apache_beam.utils import retry
 from google.cloud import dataflow_v1beta3 as api
 
-from pipeline.dataflow import waiting
+from pipeline.dataflow import handover, waiting
 from tests.google_cloud import BUCKET, GoogleCloud, google_cloud
 
 
@@ -29,13 +29,25 @@ def cloud(started: GoogleCloud, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
     monkeypatch.setattr(auth._Credentials, "_credentials", None)
     monkeypatch.setattr(retry.Clock, "sleep", lambda _, seconds: None)
     monkeypatch.setattr(waiting, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(handover, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(handover, "SECONDS_TO_APPEAR", 0.1)
     service = started.dataflow
-    for kept in (service.jobs, service.refusals, service.states, service.messages, service.counters):
+    for kept in (service.jobs, service.refusals, service.list_refusals, service.states):
         kept.clear()
+    for told in (service.messages, service.counters, service.distributions):
+        told.clear()
     service.batch_ends_as = api.JobState.JOB_STATE_DONE
     for blob in started.storage.list_blobs(BUCKET, prefix="out/"):
         blob.delete()
     return started
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """What a request waits for that takes too long; it happens at the end of the test."""
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 @pytest.fixture

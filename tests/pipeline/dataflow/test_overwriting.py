@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,6 +78,31 @@ def test_an_interrupted_submission_costs_none_either(
     assert output(earlier) == sorted([*EARLIER, FOREIGN])
 
 
+def test_who_does_not_wait_for_the_answer_is_told_what_the_job_writes_beside(
+    earlier: GoogleCloud,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    interrupt: Callable[[], None],
+    released: threading.Event,
+) -> None:
+    create = earlier.dataflow.create
+
+    def answers_late(*of: str) -> api.Job:
+        job = create(*of)
+        interrupt()
+        released.wait()
+        return job
+
+    monkeypatch.setattr(earlier.dataflow, "create", answers_late)
+    assert overwrite(earlier) == INTERRUPTED
+    assert output(earlier) == sorted([*EARLIER, FOREIGN])
+    complaints = capfd.readouterr().err
+    assert f"Dataflow has taken the job {earlier.dataflow.job.name}, {earlier.dataflow.job.id}" in complaints
+    assert "4 of the files that an earlier run has left are still there (the job writes beside them)" in (
+        complaints
+    )
+
+
 def test_an_accepted_job_costs_exactly_the_earlier_output(
     earlier: GoogleCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,14 +156,6 @@ def test_what_cannot_be_deleted_is_told_and_the_job_goes_on(
     assert f"\n  gcloud storage rm {kept}\n" in complaints
     assert f"job {earlier.dataflow.job.id} goes on, and writes beside them" in complaints
     assert "done" in printed  # it was waited for
-
-
-@pytest.fixture
-def released() -> Iterator[threading.Event]:
-    """What a request waits for that takes too long; it happens at the end of the test."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def test_who_does_not_wait_for_it_is_told_what_is_left(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +15,15 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import dataflow_v1beta3 as api
 from requests.exceptions import ConnectionError as NoConnection
 
-from emulators.dataflow import Refused
+from emulators.credentials import VARIABLE, write_credentials
+from emulators.dataflow import Distribution, Refused
 from pipeline.cli import main
 from pipeline.dataflow import waiting
+from pipeline.dataflow.api import Unreachable, find_credentials
 from pipeline.dataflow.job_messages import MAX_CHARS, in_one_line, reasons
-from pipeline.dataflow.waiting import _passes
+from pipeline.dataflow.service_errors import passes
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED
-from tests.google_cloud import GoogleCloud
+from tests.google_cloud import BUCKET, GoogleCloud
 
 RUNNING, QUEUED, PENDING = (
     api.JobState.JOB_STATE_RUNNING,
@@ -115,7 +120,7 @@ def test_dataflow_may_be_away_in_between(cloud: GoogleCloud, capfd: pytest.Captu
         "Dataflow answers again",
         "done",
     ]
-    assert "503" in printed[1]
+    assert printed[1].endswith("asked again: 503: The service is currently unavailable.")
 
 
 def test_a_job_may_be_unknown_at_first(cloud: GoogleCloud, capfd: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +146,7 @@ def test_who_may_not_watch_any_more_is_told(
 
 
 @pytest.mark.parametrize(
-    ("error", "passes"),
+    ("error", "expected"),
     [
         (NoConnection("no route"), True),
         (TransportError("no token now"), True),
@@ -149,8 +154,8 @@ def test_who_may_not_watch_any_more_is_told(
         (RefreshError("reauthentication is needed"), False),
     ],
 )
-def test_what_is_wrong_with_the_network_passes(error: Exception, passes: bool) -> None:
-    assert _passes(error, new=False) is passes
+def test_what_is_wrong_with_the_network_passes(error: Exception, expected: bool) -> None:
+    assert passes(error) is expected
 
 
 def test_a_job_that_fails_tells_why_and_where_its_logs_are(
@@ -185,6 +190,30 @@ def test_the_reason_may_come_after_the_end(
     cloud.dataflow.batch_ends_as = api.JobState.JOB_STATE_FAILED
     assert main(cloud.flags) == FAILED
     assert "has failed:\n  out of memory\n" in capfd.readouterr().err
+
+
+def test_who_does_not_wait_for_the_reason_is_told_the_end(
+    cloud: GoogleCloud,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    interrupt: Callable[[], None],
+) -> None:
+    asked: list[Any] = []
+    list_messages = cloud.dataflow.list_messages
+
+    def interrupted(*of: Any) -> api.ListJobMessagesResponse:
+        asked.append(of)
+        if len(asked) == 3:
+            interrupt()
+        return list_messages(*of)
+
+    monkeypatch.setattr(cloud.dataflow, "list_messages", interrupted)
+    cloud.dataflow.batch_ends_as = api.JobState.JOB_STATE_FAILED
+    assert main(cloud.flags) == FAILED
+    printed, complaints = capfd.readouterr()
+    assert lines(printed) == ["failed", "Dataflow tells the reason soon; it is waited for, for up to 50 s"]
+    assert f"beam-predict: job {cloud.dataflow.job.id} has failed\nits logs: " in complaints
+    assert "goes on" not in complaints
 
 
 def test_no_reason_is_waited_for_for_ever(
@@ -252,6 +281,60 @@ def test_numbers_that_cannot_be_had_at_the_end_are_told(
     complaints = capfd.readouterr().err
     assert "the job is done, but Dataflow does not tell its numbers (403: " in complaints
     assert "Traceback" not in complaints
+
+
+def test_who_does_not_wait_for_the_numbers_is_told_that_the_job_is_done(
+    cloud: GoogleCloud,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    interrupt: Callable[[], None],
+    released: threading.Event,
+) -> None:
+    def interrupted(_: str) -> api.JobMetrics:
+        interrupt()
+        released.wait()
+        raise AWAY
+
+    monkeypatch.setattr(cloud.dataflow, "metrics", interrupted)
+    assert main(cloud.flags) == INTERRUPTED
+    told = f"beam-predict: interrupted; job {cloud.dataflow.job.id} is done, but no summary was made\n"
+    assert capfd.readouterr().err == told
+
+
+def test_an_outage_right_after_the_acceptance_passes(
+    cloud: GoogleCloud, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    offline, failures = write_credentials(tmp_path, "http://localhost:9/token"), []
+
+    def find(*of: Any) -> Any:
+        if failures:
+            return find_credentials(*of)
+        with monkeypatch.context() as patch:
+            patch.setenv(VARIABLE, str(offline))
+            try:
+                return find_credentials(*of)
+            except Unreachable as error:
+                failures.append(error)
+                raise
+
+    monkeypatch.setattr(waiting, "find_credentials", find)
+    assert main(cloud.flags) == DONE
+    assert len(failures) == 1
+    assert [line.partition(":")[0] for line in lines(capfd.readouterr().out)] == [
+        "Dataflow does not answer, and is asked again",
+        "Dataflow answers again",
+        "done",
+    ]
+
+
+def test_the_summary_has_what_dataflow_tells_of_distributions(cloud: GoogleCloud) -> None:
+    cloud.dataflow.distributions["model_load_msec"] = Distribution(count=2, sum=5_000, min=1_000, max=4_000)
+    cloud.dataflow.distributions["engine_speedup/openvino"] = Distribution(2, 3_500, 1_500, 2_000)
+    assert main(cloud.flags) == DONE
+    (blob,) = cloud.storage.list_blobs(BUCKET, prefix="out/summary.json")
+    summary = json.loads(blob.download_as_bytes())
+    assert summary["model_load_seconds"] == 4.0
+    assert summary["engine_speedups"] == {"openvino": 1.75}
 
 
 def test_who_no_longer_waits_is_told_how_to_end_the_job(

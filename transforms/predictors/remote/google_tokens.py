@@ -216,14 +216,14 @@ def _failure(error: Exception, remedy: str) -> CallFailed:
     words = printable(" ".join(str(error.args[0] if error.args else type(error).__name__).split()))[
         :_MAX_WORDS
     ]
-    if _is_passing(error):
+    if is_passing(error):
         message, action = f"who gives the tokens does not answer: {words}", Action.RETRY
     else:
         message, action = f"there is no token to send: {words} ({remedy})", Action.GIVE_UP
     return CallFailed(message, action=action, status="credentials")
 
 
-def _is_passing(error: Exception) -> bool:
+def is_passing(error: BaseException) -> bool:
     """Tell whether a token may be had later: nobody has answered, or only that it cannot be done now."""
     from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
     from requests.exceptions import RequestException

@@ -73,7 +73,7 @@ def where(url: str) -> str:
 
 def is_stale(error: Exception, attempt: Attempt) -> bool:
     """Tell whether only the connection is to blame: the server has closed it while it was idle."""
-    causes = list(_causes(error))
+    causes = list(made_of(error))
     is_over = any(isinstance(cause, TimeoutError) for cause in causes)
     is_closed = any(isinstance(cause, (ConnectionError, *_CUT_OFF)) for cause in causes)
     return attempt.is_reused and not attempt.has_answer and is_closed and not is_over
@@ -87,7 +87,7 @@ def failure_of(error: Exception, url: str, attempt: Attempt) -> CallFailed:
         url: What was asked for; only its host and port are told.
         attempt: How far it had come.
     """
-    place, causes = where(url), list(_causes(error))
+    place, causes = where(url), list(made_of(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return _tls_failure(cause, place)
@@ -173,7 +173,7 @@ def _reason(causes: list[BaseException]) -> str:
     return words[-1] if words else type(causes[0]).__name__
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def made_of(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those that it was made of, which urllib3 keeps as arguments and as causes."""
     seen: set[int] = set()
     waiting: list[object] = [error]
