@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "deploy" / "flex_template.py"
 IMAGE = "europe-docker.pkg.dev/my-project/images/beam-predict:0.1.0"
 JOB_OBJECT = "staging/template_launches/2026-01-01/job_object"
+NOT_DESCRIBED = {"sdk_harness_container_image_overrides": "no comma"}
+"""What only Beam refuses, when it describes the job."""
 
 RUN = """
 import runpy, sys
@@ -148,7 +150,7 @@ def test_what_a_job_replaces_is_deleted_when_it_is_described(
 def test_a_job_that_cannot_be_described_costs_no_earlier_output(
     cloud: GoogleCloud, folder: Path, earlier: list[str]
 ) -> None:
-    assert launch(cloud, folder, overwrite="true", experiments="disable_runner_v2").returncode == 1
+    assert launch(cloud, folder, overwrite="true", **NOT_DESCRIBED).returncode == 1
     assert objects(cloud, "out/") == sorted(earlier)
 
 
@@ -239,7 +241,7 @@ def test_without_an_image_workers_would_have_nothing(cloud: GoogleCloud, folder:
 
 
 def test_what_nobody_expected_is_in_the_log_with_its_traceback(cloud: GoogleCloud, folder: Path) -> None:
-    ended = launch(cloud, folder, experiments="disable_runner_v2")
+    ended = launch(cloud, folder, **NOT_DESCRIBED)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
     assert "ERROR no job was started" in ended.stderr
