@@ -86,9 +86,7 @@ def _model_sharing(options: PipelineOptions) -> ModelSharing:
 
 
 def _accelerator(options: PipelineOptions) -> str | None:
-    """Return what Dataflow is told of the GPU that a local model has; None where it has none."""
-    if options.view_as(EndpointOptions).endpoint:
-        return None
+    """Return what Dataflow is told of the GPU that the model has; None where it has none."""
     everywhere = options.view_as(GoogleCloudOptions).dataflow_service_options or ()
     found = (option for option in everywhere if option.startswith(WORKER_ACCELERATOR))
     accelerator: str | None = options.view_as(DataflowOptions).predict_accelerator

@@ -71,10 +71,3 @@ def predicting(flags: Sequence[str]) -> Any:
     }
     (payload,) = (payload for name, payload in payloads.items() if name.startswith("Predict/Predict"))
     return pickler.loads(payload.do_fn.payload)[0]
-
-
-@pytest.mark.parametrize("gpu", [STEP_GPU, WORKER_GPU])
-def test_with_an_endpoint_no_process_is_made_for_a_model(gpu: tuple[str, ...]) -> None:
-    endpoint = ("--endpoint", "http://models:8501/v1/models/digits", "--endpoint_protocol", "tf_serving")
-    options = parse([*DATAFLOW, *endpoint, *gpu])
-    assert make_steps(options, open_model(str(MODEL), "from_bytes")).model_sharing == "process"
