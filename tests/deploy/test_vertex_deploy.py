@@ -104,24 +104,6 @@ def test_what_is_absent_is_created_and_a_second_start_changes_nothing(
     assert "Deployed already: digits, version 1, as 8001" in second.stderr
 
 
-def test_the_command_that_is_printed_predicts(deploy: Script, vertex: VertexServer, tmp_path: Path) -> None:
-    done = deploy("--image", OWN_IMAGE, "--signature", "from_bytes")
-    assert done.returncode == 0, done.stderr
-    resource, command = done.stdout.splitlines()
-    program, *flags = shlex.split(command)
-    assert program == "beam-predict"
-    assert flags[flags.index("--signature") + 1] == "from_bytes"
-    with model_server(VertexApi(resource, counting())) as server:
-        own = {
-            "gs://my-bucket/photos/**.jpg": str(IMAGES[0]),
-            resource: f"{server.address}/v1/{resource}",
-            "out/predictions": str(tmp_path / "out"),
-        }
-        auth = ("--endpoint_auth", "none")
-        assert main([*(own.get(flag, flag) for flag in flags), *auth]) == 0
-    assert len(rows(tmp_path / "out", "predictions")) == 1
-
-
 def test_machines_replicas_and_an_account_are_as_the_flags_say(deploy: Script, vertex: VertexServer) -> None:
     account = "server@a-project.iam.gserviceaccount.com"
     done = deploy(
@@ -145,7 +127,7 @@ def test_machines_replicas_and_an_account_are_as_the_flags_say(deploy: Script, v
 
 
 def test_another_image_is_the_next_version_and_shares_the_requests(
-    deploy: Script, vertex: VertexServer
+    deploy: Script, vertex: VertexServer, tmp_path: Path
 ) -> None:
     assert deploy().returncode == 0
     vertex.polls_to_take = 1
@@ -165,6 +147,24 @@ def test_another_image_is_the_next_version_and_shares_the_requests(
     assert deployment["trafficSplit"] == {"0": 20, "8001": 80}
     (endpoint,) = vertex.endpoints
     assert f"gcloud ai endpoints undeploy-model {endpoint} --deployed-model-id=8001 {WHERE}" in done.stderr
+    see_that_it_predicts(done.stdout, tmp_path)
+
+
+def see_that_it_predicts(printed: str, folder: Path) -> None:
+    """Run the command that a deployment has printed, against a server that answers as the endpoint would."""
+    resource, command = printed.splitlines()
+    program, *flags = shlex.split(command)
+    assert program == "beam-predict"
+    assert flags[flags.index("--signature") + 1] == "from_bytes"
+    with model_server(VertexApi(resource, counting())) as server:
+        own = {
+            "gs://my-bucket/photos/**.jpg": str(IMAGES[0]),
+            resource: f"{server.address}/v1/{resource}",
+            "out/predictions": str(folder / "out"),
+        }
+        auth = ("--endpoint_auth", "none")
+        assert main([*(own.get(flag, flag) for flag in flags), *auth]) == 0
+    assert len(rows(folder / "out", "predictions")) == 1
 
 
 @pytest.mark.parametrize(
