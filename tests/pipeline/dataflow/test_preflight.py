@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,25 +16,11 @@ from pipeline.dataflow.launcher_versions import versions
 from pipeline.dataflow.names import email_problems, job_name_problems, project_problems, region_problems
 from pipeline.run import check
 from tests.conftest import MODEL, Warehouse
-from tests.google_cloud import BUCKET, GoogleCloud, add_image, google_cloud
+from tests.google_cloud import BUCKET, GoogleCloud, add_image
 from transforms.errors import UsageError
 from transforms.sinks.bigquery_tables import EMULATOR_VARIABLE
 
 Problems = Callable[..., list[str]]
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[GoogleCloud]:
-    with google_cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def cloud(started: GoogleCloud, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
-    for name, value in started.variables.items():
-        monkeypatch.setenv(name, value)
-    started.dataflow.jobs.clear()
-    return started
 
 
 def report_of(flags: Sequence[str]) -> preflight.Report:
