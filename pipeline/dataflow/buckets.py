@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
+from pipeline.dataflow.names import unknown_region
 from pipeline.write_errors import bucket_of, why
 from transforms import storage
 from transforms.errors import FileMissing, ReadError, StorageUnavailable, UnsupportedLocation
@@ -102,6 +103,8 @@ def _probe(place: str) -> str:
 
 def _making(place: str, cloud: GoogleCloudOptions) -> str:
     bucket = bucket_of(place)
-    project, region = cloud.project or "PROJECT", cloud.region or "REGION"
+    project, region = cloud.project or "PROJECT", cloud.region
+    if not region or any(unknown_region(region)):  # which is told as well
+        region = "REGION"
     remedy = f"gcloud storage buckets create {bucket} --project={project} --location={region}"
     return f"; `{remedy}` makes one"

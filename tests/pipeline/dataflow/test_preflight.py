@@ -280,6 +280,12 @@ def test_an_update_of_no_job_is_told_with_those_that_run(cloud: GoogleCloud, pro
     assert problems(job_name="photos", update="", watch="5") == []
 
 
+def test_a_bucket_is_not_made_in_a_region_that_is_none(problems: Problems) -> None:
+    found = problems(region="us-centrall", temp_location=f"{MISSING}/temp")
+    (problem,) = (problem for problem in found if "there is no bucket" in problem)
+    assert "--location=REGION` makes one" in problem
+
+
 @pytest.mark.parametrize(
     ("part", "title"), [("python", "Python"), ("beam", "Apache Beam"), ("package", "beam-predict")]
 )
